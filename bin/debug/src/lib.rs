@@ -1,0 +1,1 @@
+//! The command line of `ext4-debug`.

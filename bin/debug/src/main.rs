@@ -1,0 +1,3 @@
+//! `ext4-debug`.
+
+fn main() {}

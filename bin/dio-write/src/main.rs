@@ -1,0 +1,3 @@
+//! `dio-write`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `fsck-orphans`.
+
+fn main() {}

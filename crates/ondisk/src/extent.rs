@@ -1,0 +1,1 @@
+//! Extent headers, index entries, extents and the tail of a node.

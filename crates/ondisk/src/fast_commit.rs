@@ -1,0 +1,1 @@
+//! The TLVs of the fast-commit area.

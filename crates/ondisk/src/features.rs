@@ -1,0 +1,1 @@
+//! Feature bits, and the one table that says what we read, write and replay.

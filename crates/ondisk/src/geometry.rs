@@ -1,0 +1,1 @@
+//! Where things are: groups, tables and limits, from a checked superblock.

@@ -1,0 +1,1 @@
+//! Group descriptors of 32 and 64 bytes.

@@ -1,0 +1,1 @@
+//! The root and nodes of an indexed directory.

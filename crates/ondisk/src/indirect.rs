@@ -1,0 +1,1 @@
+//! The older block map: direct, indirect, double and triple.

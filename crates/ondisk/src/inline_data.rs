@@ -1,0 +1,1 @@
+//! File contents and small directories inside the inode.

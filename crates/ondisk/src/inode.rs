@@ -1,0 +1,1 @@
+//! Inodes: the 128 old bytes and the extra fields.

@@ -1,0 +1,1 @@
+//! The headers, tree nodes and records of quota files.

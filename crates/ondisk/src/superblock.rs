@@ -1,0 +1,1 @@
+//! The superblock, every field to 0x3FF.

@@ -1,0 +1,1 @@
+//! Times of 34 bits and nanoseconds.

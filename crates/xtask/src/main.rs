@@ -1,0 +1,3 @@
+//! Chores: man pages, completions, the rules of the tree.
+
+fn main() {}
