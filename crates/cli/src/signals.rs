@@ -1,0 +1,60 @@
+//! Interrupts: the first asks for a clean stop between transactions, the second kills.
+//!
+//! Stopping cleanly is a courtesy. A killed run loses nothing that was committed either: the
+//! journal is what keeps it.
+
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Whether the run should stop at the next good place.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Catches SIGINT, SIGTERM and SIGHUP from now on.
+    ///
+    /// # Errors
+    /// The system refuses the handler.
+    pub fn install() -> io::Result<Self> {
+        let stop = Self::default();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // The order matters: actions of one signal run in the order they were registered, so
+            // the default action of a second signal is armed by the first.
+            flag::register_conditional_default(signal, Arc::clone(&stop.0))?;
+            flag::register(signal, Arc::clone(&stop.0))?;
+        }
+        Ok(stop)
+    }
+
+    /// Whether a signal came.
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Asks for the stop, as a signal would.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_signal_raises_the_flag_and_nothing_else() {
+        let stop = Stop::install().unwrap();
+        assert!(!stop.requested());
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+        assert!(stop.requested());
+    }
+}
