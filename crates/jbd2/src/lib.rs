@@ -1,1 +1,20 @@
-//! x
+//! The journal: handles, transactions, commits, checkpoints, and recovery after a crash.
+//!
+//! Knows blocks, never inodes. Nothing here opens a file or reads a clock: the device and the time
+//! are inputs.
+
+mod cache;
+mod error;
+mod gate;
+mod handle;
+mod home;
+mod journal;
+mod ranges;
+mod read;
+mod transaction;
+
+pub use error::{Error, Result};
+pub use handle::Handle;
+pub use journal::Journal;
+pub use ranges::PendingFree;
+pub use read::{Block, MetaRead};
