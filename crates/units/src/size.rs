@@ -67,6 +67,7 @@ impl BlockSize {
     }
 
     /// The offset inside its block.
+    #[expect(clippy::cast_possible_truncation, reason = "masked to at most 16 bits")]
     pub const fn within(self, offset: u64) -> u32 {
         (offset & (self.bytes() as u64 - 1)) as u32
     }
