@@ -1,1 +1,30 @@
-//! x
+//! Where a file's blocks are: the extent tree, and the older map of indirect blocks.
+//!
+//! Sees blocks only through [`NodeRead`] and [`NodeStore`]; knows no inode, no journal, no bitmap. The
+//! root is the inode's `i_block`, 60 bytes that the caller reads and writes.
+//!
+//! Each node is checked when it is read ([`validate`]). A change is planned in memory first: every
+//! block the tree will need is allocated before the first one is written, so that an operation which
+//! fails leaves the tree as it was.
+
+mod context;
+pub mod indirect;
+mod iter;
+mod lookup;
+mod map;
+mod mapping;
+mod node;
+mod node_store;
+mod path;
+mod validate;
+
+pub use context::Context;
+pub use iter::Mappings;
+pub use lookup::{extent_at, lookup};
+pub use map::{Format, Iter};
+pub use mapping::{Mapping, State};
+pub use node_store::{NodeRead, NodeStore};
+pub use validate::{Summary, depth, validate};
+
+/// The inode's `i_block`: the root of an extent tree, or the 15 pointers of the older map.
+pub type Root = [u8; ext4_ondisk::extent::ROOT_LEN];
