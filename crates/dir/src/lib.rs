@@ -1,1 +1,19 @@
-//! x
+//! Directories: names in blocks, linear and indexed, and inside the inode.
+//!
+//! Pure over blocks, which it sees only through [`DirRead`] and [`DirStore`]; knows nothing of
+//! inodes, allocation or the journal. After an error of an operation that writes, the caller
+//! abandons what the store was told: nothing is half done only then.
+
+mod block;
+mod context;
+mod entries;
+mod error;
+mod find;
+mod probe;
+mod store;
+
+pub use context::Context;
+pub use entries::{Entries, Entry, Place, entries, is_empty};
+pub use error::Error;
+pub use find::find;
+pub use store::{DirRead, DirStore};
