@@ -49,6 +49,12 @@ pub trait BlockDevice: Send + Sync + fmt::Debug {
     /// that cannot do so ignores it.
     fn discard(&self, offset: u64, len: u64) -> Result<()>;
 
+    /// Tells that these bytes will be read soon, so that the host may fetch them already. Advice:
+    /// nothing is promised and nothing fails.
+    fn prefetch(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
+
     /// A queue of up to `depth` writes in flight. The default does each write as it is submitted.
     fn queue(&self, depth: usize) -> Box<dyn TransferQueue + '_> {
         let _ = depth;

@@ -6,11 +6,21 @@
 mod buf;
 mod device;
 mod error;
+mod fault;
+mod file;
 mod memory;
 mod overlay;
+mod recorder;
+mod sectors;
+mod snapshot;
 
 pub use buf::AlignedBuf;
 pub use device::{BlockDevice, Completion, Limits, TransferQueue, Write};
 pub use error::{Error, Result};
+pub use fault::{Counts, Failure, Fault, FaultDevice, Op};
+pub use file::{DirectIo, FileDevice, OpenError, OpenMode};
 pub use memory::MemoryDevice;
 pub use overlay::Overlay;
+pub use recorder::{Event, Recorder};
+pub use sectors::{SECTOR, Sector};
+pub use snapshot::{SharedImage, SnapshotDevice};

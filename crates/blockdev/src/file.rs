@@ -1,0 +1,226 @@
+//! An image file or block device of the host, or a window of one.
+
+mod direct;
+mod open;
+mod transfer;
+
+pub use open::{OpenError, OpenMode};
+
+use crate::{BlockDevice, Error, Limits, Result, TransferQueue, error::check_range};
+use rustix::fs::{Advice, FallocateFlags};
+use std::{
+    fmt,
+    fs::File,
+    io,
+    num::NonZero,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Whether transfers pass by the host's page cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DirectIo {
+    /// They do, where offset, length and memory are multiples of these.
+    Yes(Limits),
+    /// They do not: everything goes through the page cache.
+    No {
+        /// Why, for the user.
+        reason: String,
+    },
+}
+
+/// An open image file or block device, or a window of one.
+///
+/// [`read_at`](BlockDevice::read_at) and [`write_at`](BlockDevice::write_at) go through the host's
+/// page cache, so any offset and length is cheap; the [`queue`](BlockDevice::queue) transfers
+/// directly where the host allows it ([`direct_io`](Self::direct_io) tells). The host keeps the two
+/// coherent: a direct write writes back and drops the cached pages below it (`generic_file_direct_write`,
+/// `kiocb_invalidate_pages`). Dropping the device closes it and writes nothing.
+pub struct FileDevice {
+    shared: Arc<Shared>,
+}
+
+/// What the transfer threads share with the device.
+struct Shared {
+    path: PathBuf,
+    buffered: File,
+    /// The same file opened with O_DIRECT; only for transfers that `limits` fit.
+    direct: Option<File>,
+    direct_io: DirectIo,
+    limits: Limits,
+    /// Where the window starts in the file, in bytes.
+    start: u64,
+    len: u64,
+    is_read_only: bool,
+    is_poisoned: AtomicBool,
+    notes: Vec<String>,
+}
+
+impl FileDevice {
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Where the window starts in the file, in bytes; 0 for a whole file.
+    pub fn start(&self) -> u64 {
+        self.shared.start
+    }
+
+    /// Whether the queue's transfers are direct, and if not, why.
+    pub fn direct_io(&self) -> &DirectIo {
+        &self.shared.direct_io
+    }
+
+    /// What the user should know about this opening, a line each: that someone else is writing
+    /// what is read here.
+    pub fn notes(&self) -> &[String] {
+        &self.shared.notes
+    }
+}
+
+impl Shared {
+    fn check_writable(&self) -> Result<()> {
+        if self.is_read_only {
+            return Err(Error::ReadOnly);
+        }
+        if self.is_poisoned.load(Ordering::Acquire) {
+            return Err(Error::Poisoned);
+        }
+        Ok(())
+    }
+
+    fn poison(&self) {
+        self.is_poisoned.store(true, Ordering::Release);
+    }
+
+    /// Writes through the page cache.
+    fn write_buffered(&self, offset: u64, buf: &[u8]) -> Result<()> {
+        self.check_writable()?;
+        check_range(offset, buf.len(), self.len)?;
+        self.buffered.write_all_at(buf, self.start + offset).map_err(|source| {
+            self.poison();
+            Error::Write { offset, len: buf.len() as u64, source }
+        })
+    }
+
+    /// Writes directly, or through the page cache what does not fit the device's sectors.
+    fn write_direct(&self, offset: u64, buf: &[u8]) -> Result<()> {
+        let Some(direct) = &self.direct else { return self.write_buffered(offset, buf) };
+        self.check_writable()?;
+        check_range(offset, buf.len(), self.len)?;
+        let sector = self.limits.sector as usize;
+        let mut done = 0;
+        while done < buf.len() {
+            let rest = &buf[done..];
+            let at = offset + done as u64;
+            // A short transfer may end inside a sector.
+            if !(at.is_multiple_of(sector as u64) && rest.len().is_multiple_of(sector)) {
+                return self.write_buffered(at, rest);
+            }
+            let res = match direct.write_at(rest, self.start + at) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => Ok(0),
+                other => other,
+            };
+            done += res.map_err(|source| {
+                self.poison();
+                Error::Write { offset: at, len: rest.len() as u64, source }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl BlockDevice for FileDevice {
+    fn len(&self) -> u64 {
+        self.shared.len
+    }
+
+    fn limits(&self) -> Limits {
+        self.shared.limits
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.shared.is_read_only
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        check_range(offset, buf.len(), self.len())?;
+        // Goes on after signals and short reads; a file that was cut short meanwhile is an error.
+        self.shared
+            .buffered
+            .read_exact_at(buf, self.start() + offset)
+            .map_err(|source| Error::Read { offset, len: buf.len() as u64, source })
+    }
+
+    fn write_at(&self, offset: u64, buf: &[u8]) -> Result<()> {
+        self.shared.write_buffered(offset, buf)
+    }
+
+    fn flush(&self) -> Result<()> {
+        if self.shared.is_read_only {
+            return Ok(()); // nothing of ours to make durable
+        }
+        self.shared.check_writable()?;
+        // Both descriptors are of one file, and fdatasync acts on the file: pages of the cache,
+        // blocks that direct writes allocated, and the cache of the medium below.
+        self.shared.buffered.sync_data().map_err(|source| {
+            // Never tried again: the host drops dirty pages it could not write, and a second
+            // fdatasync would say that all is well.
+            self.shared.poison();
+            Error::Flush(source)
+        })
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<()> {
+        self.shared.check_writable()?;
+        check_range(offset, usize::try_from(len).unwrap_or(usize::MAX), self.len())?;
+        let sector = u64::from(self.shared.limits.sector);
+        let from = (self.start() + offset).next_multiple_of(sector);
+        let to = (self.start() + offset + len) / sector * sector;
+        if from >= to {
+            return Ok(());
+        }
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.shared.buffered, mode, from, to - from) {
+            Err(err @ (rustix::io::Errno::IO | rustix::io::Errno::NOSPC)) => {
+                self.shared.poison();
+                Err(Error::Write { offset, len, source: err.into() })
+            }
+            // What is left cannot be done here, and need not be.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn prefetch(&self, offset: u64, len: u64) {
+        let Some(len) = NonZero::new(len) else { return };
+        if check_range(offset, 0, self.len()).is_ok() {
+            let at = self.start() + offset;
+            // Only advice: a host that cannot follow it loses nothing but time.
+            let _ = rustix::fs::fadvise(&self.shared.buffered, at, Some(len), Advice::WillNeed);
+        }
+    }
+
+    fn queue(&self, depth: usize) -> Box<dyn TransferQueue + '_> {
+        Box::new(transfer::ThreadQueue::new(&self.shared, depth))
+    }
+}
+
+impl fmt::Debug for FileDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { path, start, len, .. } = &*self.shared;
+        write!(f, "FileDevice({}, {len} bytes from {start})", path.display())
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({})", self.path.display())
+    }
+}

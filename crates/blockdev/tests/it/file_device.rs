@@ -1,0 +1,165 @@
+//! Opening, reading, writing and refusing.
+
+use crate::{folders, image, pattern};
+use ext4_blockdev::{BlockDevice, DirectIo, Error, FileDevice, OpenError, OpenMode};
+
+#[test]
+fn reads_and_writes_of_any_alignment_are_whole() {
+    for folder in folders() {
+        let path = image(&folder, "disk.img", 100_001);
+        let device = FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+        println!("{}: {:?}", path.display(), device.direct_io());
+        assert_eq!(device.len(), 100_001);
+        let mut model = pattern(100_001);
+        for (at, len) in [(0, 1), (511, 2), (4095, 4098), (99_999, 2), (0, 0), (8192, 65536)] {
+            device.write_at(at as u64, &vec![0xEE; len]).unwrap();
+            model[at..at + len].fill(0xEE);
+        }
+        device.flush().unwrap();
+        let mut all = vec![0; 100_001];
+        device.read_at(0, &mut all).unwrap();
+        assert!(all == model);
+        drop(device);
+        assert!(std::fs::read(&path).unwrap() == model);
+    }
+}
+
+#[test]
+fn nothing_passes_the_end() {
+    let folder = &folders()[0];
+    let path = image(folder, "disk.img", 1000);
+    let device = FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+    for at in [999, 1000, u64::MAX] {
+        assert!(matches!(device.write_at(at, &[0; 2]), Err(Error::OutOfRange { .. })));
+        assert!(matches!(device.read_at(at, &mut [0; 2]), Err(Error::OutOfRange { .. })));
+        assert!(matches!(device.discard(at, 2), Err(Error::OutOfRange { .. })));
+    }
+    device.prefetch(u64::MAX, 5);
+    drop(device);
+    assert_eq!(std::fs::read(&path).unwrap(), pattern(1000));
+}
+
+#[test]
+fn a_read_only_device_takes_no_write() {
+    let folder = &folders()[0];
+    let path = image(folder, "disk.img", 1024);
+    let device = FileDevice::open(&path, OpenMode::ReadOnly).unwrap();
+    assert!(device.is_read_only());
+    assert!(matches!(device.write_at(0, &[1]), Err(Error::ReadOnly)));
+    assert!(matches!(device.discard(0, 512), Err(Error::ReadOnly)));
+    device.flush().unwrap();
+    device.read_at(0, &mut [0; 1024]).unwrap();
+}
+
+#[test]
+fn a_file_cut_short_meanwhile_is_a_read_error() {
+    let folder = &folders()[0];
+    let path = image(folder, "disk.img", 4096);
+    let device = FileDevice::open(&path, OpenMode::ReadOnly).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1000).unwrap();
+    assert!(matches!(device.read_at(0, &mut [0; 4096]), Err(Error::Read { .. })));
+}
+
+#[test]
+fn after_a_failed_write_nothing_more_is_written() {
+    // /dev/full is no device of ours, so a host that is full is made from a small tmpfs.
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "none"])
+        .arg(folder.path())
+        .status();
+    if !mounted.is_ok_and(|it| it.success()) {
+        println!("skipped: cannot mount a small tmpfs (needs root)");
+        return;
+    }
+    let res = std::panic::catch_unwind(|| {
+        let path = folder.path().join("sparse.img");
+        std::fs::File::create(&path).unwrap().set_len(1 << 20).unwrap();
+        let device = FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+        device.write_at(0, &[1; 4096]).unwrap();
+        let Error::Write { source, .. } = device.write_at(4096, &vec![2; 200_000]).unwrap_err()
+        else {
+            panic!("not a write error")
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+        assert!(matches!(device.write_at(0, &[3; 512]), Err(Error::Poisoned)));
+        assert!(matches!(device.flush(), Err(Error::Poisoned)));
+        let mut first = [0; 512];
+        device.read_at(0, &mut first).unwrap();
+        assert_eq!(first, [1; 512]);
+    });
+    let unmounted = std::process::Command::new("umount").arg(folder.path()).status().unwrap();
+    assert!(unmounted.success());
+    res.unwrap();
+}
+
+#[test]
+fn what_is_no_device_is_refused_in_one_line() {
+    let folder = &folders()[0];
+    let dir = folder.path();
+    let check = |path: &std::path::Path, expected: &str| {
+        let err = FileDevice::open(path, OpenMode::Exclusive).unwrap_err().to_string();
+        assert_eq!(err, format!("{}: {expected}", path.display()));
+    };
+    check(dir, "found a directory, expected an image file or block device");
+    let null = std::path::Path::new("/dev/null");
+    check(null, "found a character device, expected an image file or block device");
+    check(&dir.join("none"), "No such file or directory (os error 2)");
+    check(&image(folder, "empty.img", 0), "found 0 bytes, expected an image");
+    let fifo = dir.join("fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    check(&fifo, "found a fifo, expected an image file or block device");
+}
+
+#[test]
+fn a_second_writer_is_refused_and_a_reader_is_told() {
+    let folder = &folders()[0];
+    let path = image(folder, "disk.img", 1024);
+    let reader = FileDevice::open(&path, OpenMode::ReadOnly).unwrap();
+    assert!(reader.notes().is_empty());
+    let writer = FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+    let second = FileDevice::open(&path, OpenMode::Exclusive);
+    assert!(matches!(second, Err(OpenError::InUse { .. })));
+    let late_reader = FileDevice::open(&path, OpenMode::ReadOnly).unwrap();
+    assert_eq!(late_reader.notes().len(), 1);
+    drop(writer);
+    FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+}
+
+#[test]
+fn discarded_bytes_free_the_hosts_blocks() {
+    for folder in folders() {
+        let path = image(&folder, "disk.img", 1 << 20);
+        let device = FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+        device.flush().unwrap();
+        device.discard(100, (1 << 20) - 200).unwrap();
+        let mut all = vec![0; 1 << 20];
+        device.read_at(0, &mut all).unwrap();
+        let before = pattern(1 << 20);
+        assert_eq!(all[..512], before[..512]);
+        assert_eq!(all[(1 << 20) - 512..], before[(1 << 20) - 512..]);
+    }
+}
+
+#[test]
+fn the_limits_are_the_hosts() {
+    for folder in folders() {
+        let path = image(&folder, "disk.img", 1 << 16);
+        let device = FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+        match device.direct_io() {
+            DirectIo::Yes(limits) => {
+                assert_eq!(device.limits(), *limits);
+                assert!(limits.sector >= 512 && limits.sector.is_power_of_two());
+            }
+            DirectIo::No { reason } => assert!(!reason.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
