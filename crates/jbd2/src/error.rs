@@ -1,6 +1,9 @@
 //! What can go wrong in the journal.
 
-use ext4_ondisk::Corrupt;
+use ext4_ondisk::{
+    Corrupt,
+    jbd2::{Class, Damage},
+};
 use ext4_units::{BlockNr, BlockSize};
 use std::borrow::Cow;
 
@@ -22,6 +25,17 @@ pub enum Error {
     /// The bytes read make no sense.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
+    /// The journal superblock or the log is damaged, or of a kind nobody here knows.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// A log block that the log does not have.
+    #[error("log block {at} of a log of {len} blocks")]
+    BeyondLog {
+        /// The log block asked for.
+        at: u32,
+        /// Blocks that there are.
+        len: u64,
+    },
     /// The journal asks for something this code cannot do.
     #[error("journal: {0}")]
     Unsupported(Cow<'static, str>),
@@ -72,6 +86,23 @@ pub enum Error {
         /// `s_start` of the journal superblock.
         start: u32,
     },
+}
+
+impl Error {
+    /// The errno class the kernel has for this failure; `None` for wrong use of this crate, which
+    /// the kernel has no errno for.
+    pub const fn class(&self) -> Option<Class> {
+        match self {
+            Self::Io { .. } | Self::Flush(_) => Some(Class::Io),
+            Self::Corrupt(it) if it.is_checksum => Some(Class::BadChecksum),
+            Self::Corrupt(_) | Self::BeyondLog { .. } | Self::OutOfRange { .. } => {
+                Some(Class::Corrupt)
+            }
+            Self::Damaged(it) => Some(it.class),
+            Self::Unsupported(_) => Some(Class::NotSupported),
+            _ => None,
+        }
+    }
 }
 
 /// Shorthand for results of journal operations.
