@@ -4,8 +4,18 @@
 //! needs of it (recovery, a check, an operation) comes in as a closure, so the answers stay
 //! independent.
 
+pub mod crash;
 pub mod image;
 pub mod manifest;
+pub mod model;
 pub mod mount;
 pub mod oracle;
 pub mod process;
+pub mod promise;
+pub mod rng;
+pub mod trace;
+
+/// An offset or length of something that is in memory.
+pub(crate) fn in_memory(n: u64) -> usize {
+    usize::try_from(n).expect("what is in memory has an address")
+}
