@@ -1,3 +1,7 @@
-//! `dio-write`.
+//! `dio-write`: writes a file inside an unmounted ext4 image.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ext4_cli::program::main("dio-write", |args| dio_write::run::run(&args))
+}

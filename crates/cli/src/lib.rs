@@ -4,6 +4,7 @@
 //! Never touches an image and knows nothing of ext4. With `bin/*` the only place that prints,
 //! asks, or reads the clock.
 
+pub mod clock;
 pub mod common_args;
 pub mod exit;
 pub mod failure;

@@ -36,11 +36,11 @@ pub fn help(sections: &[Section], titles: &[&str]) -> String {
         let _ = writeln!(text, "{}:", capitalised(section.title));
         for para in section.body {
             let _ = match para {
-                Para::Text(it) => writeln!(text, "  {}", words(it)),
-                Para::Item(term, it) => writeln!(text, "  {term:<12} {}", words(it)),
-                Para::Code(exit, it) => writeln!(text, "  {:>3}  {}", exit.code(), words(it)),
+                Para::Text(it) => writeln!(text, "  {}", wrapped(it, 2)),
+                Para::Item(term, it) => writeln!(text, "  {term}\n      {}", wrapped(it, 6)),
+                Para::Code(exit, it) => writeln!(text, "  {:>3}  {}", exit.code(), wrapped(it, 7)),
                 Para::Example(command, it) => {
-                    writeln!(text, "  {command}\n      {}", words(it))
+                    writeln!(text, "  {command}\n      {}", wrapped(it, 6))
                 }
             };
         }
@@ -51,6 +51,26 @@ pub fn help(sections: &[Section], titles: &[&str]) -> String {
 /// The words of `text` with single blanks between them.
 pub fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The words of `text` in lines of up to 80 columns, all but the first indented.
+fn wrapped(text: &str, indent: usize) -> String {
+    let mut wrapped = String::new();
+    let mut column = indent;
+    for word in text.split_whitespace() {
+        let len = word.chars().count();
+        if column > indent && column + 1 + len > 80 {
+            wrapped.push('\n');
+            wrapped.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else if column > indent {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += len;
+    }
+    wrapped
 }
 
 fn capitalised(title: &str) -> String {
@@ -73,5 +93,12 @@ mod tests {
             help(&sections, &["EXIT STATUS", "EXAMPLES"]),
             "Exit status:\n   16  wrong usage\n\nExamples:\n  x disk.img\n      Shows it.\n"
         );
+    }
+
+    #[test]
+    fn long_text_hangs_below_its_first_word() {
+        let text = wrapped(&"word ".repeat(20), 7);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines, [["word"; 14].join(" "), format!("       {}", ["word"; 6].join(" "))]);
     }
 }

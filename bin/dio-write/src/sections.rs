@@ -1,0 +1,103 @@
+//! The prose of the man page; EXAMPLES and EXIT STATUS also end `--help`.
+
+use ext4_cli::{
+    Exit,
+    man::{self, Para, Section},
+};
+
+/// What ends `--help`.
+pub fn after_help() -> String {
+    man::help(SECTIONS, &["EXAMPLES", "EXIT STATUS"])
+}
+
+/// Sections after the options, in the order of the page.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        title: "DESCRIPTION",
+        body: &[
+            Para::Text(
+                "dio-write writes a file inside an ext4 image or block device that is not \
+                 mounted, without the kernel's filesystem: extents, bitmaps, sizes and the \
+                 journal are handled by the program itself, in the order the kernel's direct IO \
+                 path uses. A file that does not exist is created; its folder must exist.",
+            ),
+            Para::Text(
+                "Opening the image is what a mount would be: a journal that needs recovery is \
+                 replayed and orphans are cleaned first. The image is refused while it is \
+                 mounted, behind a loop device, or open for writing elsewhere.",
+            ),
+            Para::Text(
+                "Data goes to its place first, the metadata that makes it visible into the \
+                 journal after that. A write that extends the file puts the inode on the orphan \
+                 list before the first block is allocated, so that after a crash the file has its \
+                 old size or the new one and no block is lost. When the program exits with 0, \
+                 everything is on stable storage and the journal is empty.",
+            ),
+            Para::Text(
+                "An image without a journal is written too, but then a crash in the middle may \
+                 leave it inconsistent, as under the kernel; e2fsck(8) repairs it.",
+            ),
+            Para::Text(
+                "SIGINT, SIGTERM and SIGHUP end the run after the transaction at hand, with the \
+                 file's size telling what was written; a second signal ends it at once, which \
+                 costs no more than a crash would.",
+            ),
+        ],
+    },
+    Section {
+        title: "EXIT STATUS",
+        body: &[
+            Para::Code(Exit::OK, "Written and durable."),
+            Para::Code(
+                Exit::UNCORRECTED,
+                "The image is damaged. What was found is printed; no repair is tried.",
+            ),
+            Para::Code(
+                Exit::OPERATIONAL,
+                "It could not be done: not ext4, a feature that is not supported, no such path, \
+                 no space, in use, read-only, a device error.",
+            ),
+            Para::Code(Exit::USAGE, "Wrong usage; nothing was opened."),
+            Para::Code(Exit::CANCELLED, "Stopped by a signal; the image is consistent."),
+        ],
+    },
+    Section {
+        title: "ENVIRONMENT",
+        body: &[
+            Para::Item(
+                "SOURCE_DATE_EPOCH",
+                "Seconds since 1970 to use for all times instead of the clock: the same input \
+                 then gives the same image.",
+            ),
+            Para::Item("NO_COLOR", "When set and not empty, no color is used."),
+        ],
+    },
+    Section {
+        title: "EXAMPLES",
+        body: &[
+            Para::Example(
+                "dio-write disk.img:/var/lib/db.bin --offset 1M < data",
+                "Overwrites or extends an existing file at 1 MiB.",
+            ),
+            Para::Example(
+                "dio-write disk.img:/new.bin --input big.iso --progress",
+                "Creates a file from another one, with a progress bar.",
+            ),
+            Para::Example(
+                "dio-write 'disk.img#2:/etc/hostname' --truncate --input hostname",
+                "Replaces a file in the second partition of a disk image.",
+            ),
+            Para::Example(
+                "dio-write disk.img@1M:/log --append --dry-run < line",
+                "Shows how a write at the end would go, in a filesystem that starts at 1 MiB.",
+            ),
+            Para::Example("dio-write --tour", "Shows a power cut and the recovery after it."),
+        ],
+    },
+    Section {
+        title: "SEE ALSO",
+        body: &[Para::Text(
+            "fsck-orphans(8), ext4-debug(8), ext4(5), e2fsck(8), debugfs(8), open(2)",
+        )],
+    },
+];
