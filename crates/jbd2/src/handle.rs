@@ -79,6 +79,17 @@ impl<'j> Handle<'j> {
             || self.journal.is_pending_free(run)
     }
 
+    /// The runs that touch `run` and were freed by this handle or by a transaction that is not
+    /// durable; in no order, and not cut to `run`.
+    pub fn pending_free(&self, run: BlockRange) -> Vec<BlockRange> {
+        let mut found = self.journal.pending_free().ranges;
+        if self.journal.has_log() {
+            found.extend(self.overlay.freed.iter());
+        }
+        found.retain(|freed| freed.overlaps(run));
+        found
+    }
+
     /// How many more blocks this handle may write or revoke.
     pub fn credits_left(&self) -> usize {
         self.credits.saturating_sub(self.used())

@@ -1,0 +1,197 @@
+//! Allocating and freeing runs of clusters.
+
+use super::search::{Run, find_run};
+use crate::{Error, Handle, Inode, Result};
+use ext4_ondisk::{bitmap, group_desc::GroupFlags};
+use ext4_units::{BlockNr, BlockRange, GroupNr};
+
+/// How many groups are looked at in full before the longest run seen so far is taken.
+const PATIENCE: u32 = 64;
+
+/// Takes up to `want` clusters in one run, as close to `goal` as can be, and marks them used.
+///
+/// Returns blocks: the run starts on a cluster and its length is a whole number of clusters, at
+/// least one. A run never crosses a group. Blocks freed by a transaction that is not committed are
+/// not handed out ([`ext4_jbd2::Journal::is_pending_free`]), so with [`Error::NoSpace`] a commit
+/// may help.
+pub(crate) fn allocate_clusters(
+    h: &mut Handle<'_>,
+    goal: BlockNr,
+    want: u32,
+) -> Result<BlockRange> {
+    let geo = h.fs().geometry();
+    let (goal_group, goal_bit) = geo.cluster_bit(goal).unwrap_or((GroupNr(0), 0));
+    let want = want.clamp(1, geo.clusters_per_group);
+    let mut best: Option<(GroupNr, Run)> = None;
+    let mut looked_at = 0;
+    for step in 0..geo.groups_count {
+        let gi = GroupNr((goal_group.0 + step) % geo.groups_count);
+        // A group that cannot beat what we have is not read at all.
+        let enough = best.map_or(1, |(_, run)| run.len + 1);
+        if h.fs().hints().longest_run(gi) < enough || h.group(gi)?.free_clusters < enough {
+            continue;
+        }
+        let bits = usable_bitmap(h, gi)?;
+        let from = if step == 0 { goal_bit } else { 0 };
+        let offer = find_run(&bits, geo.group_clusters(gi), from, want);
+        if offer.is_complete {
+            h.fs().hints().set_longest_run(gi, offer.longest);
+        }
+        // Going on where the file ends beats a longer run elsewhere, unless it is a mere crumb.
+        if let Some(run) = offer.at_goal
+            && step == 0
+            && (run.len == want || run.len >= 16)
+        {
+            best = Some((gi, run));
+            break;
+        }
+        if let Some(run) = offer.best
+            && best.is_none_or(|(_, old)| run.len > old.len)
+        {
+            best = Some((gi, run));
+        }
+        looked_at += 1;
+        if best.is_some_and(|(_, run)| run.len == want || looked_at >= PATIENCE) {
+            break;
+        }
+    }
+    let (gi, run) = best.ok_or(Error::NoSpace { what: "blocks" })?;
+    let start = geo.cluster_block(gi, run.start);
+    let range = BlockRange::new(start, u64::from(run.len) << geo.cluster_ratio_bits);
+    mark(h, gi, run, Mark::Used)?;
+    Ok(range)
+}
+
+/// Marks the clusters that hold `range` used, where they are not: fast commits say which blocks a
+/// file got, the bitmaps do not know yet (`ext4_mb_mark_bb`). Returns how many were taken.
+pub(crate) fn claim_clusters(h: &mut Handle<'_>, range: BlockRange) -> Result<u32> {
+    let mut taken = 0;
+    for (gi, run) in per_group(h, range)? {
+        let bits = read_bitmap(h, gi)?;
+        let end = run.start + run.len;
+        let mut at = run.start;
+        while let Some(start) = bitmap::next_clear(&bits, at, end) {
+            at = bitmap::next_set(&bits, start, end).unwrap_or(end);
+            mark(h, gi, Run { start, len: at - start }, Mark::Used)?;
+            taken += at - start;
+        }
+    }
+    Ok(taken)
+}
+
+/// Gives back the clusters of `range`, which starts and ends on clusters. They are not reused
+/// before the transaction commits.
+///
+/// A cluster that is free already, or that belongs to the filesystem itself, is damage: the call
+/// fails and the handle must be dropped (`ext4_free_blocks` with `ext4_sb_block_valid`).
+pub(crate) fn free_clusters(h: &mut Handle<'_>, range: BlockRange) -> Result<()> {
+    if let Some(blk) = h.fs().zones().hit(range) {
+        return Err(Error::corrupt(format!("block {blk}"), "freed by a file, but holds metadata"));
+    }
+    for (gi, run) in per_group(h, range)? {
+        let bits = read_bitmap(h, gi)?;
+        if let Some(bit) = bitmap::next_clear(&bits, run.start, run.start + run.len) {
+            let blk = h.fs().geometry().cluster_block(gi, bit);
+            let fault = format!("block {blk} is free already, expected in use");
+            return Err(Error::corrupt(format!("block bitmap of group {gi}"), fault));
+        }
+        mark(h, gi, run, Mark::Free)?;
+    }
+    h.free(range);
+    Ok(())
+}
+
+/// Where the first block of a file would best lie: the start of its inode's group, or of the flex
+/// group after its directories (`ext4_inode_to_goal_block`).
+pub(crate) fn goal_for_inode(h: &Handle<'_>, inode: &Inode) -> BlockNr {
+    let geo = h.fs().geometry();
+    let Some(place) = geo.inode_place(inode.ino) else { return geo.first_data_block };
+    let mut gi = place.group;
+    let flex = 1u32 << geo.log_groups_per_flex.min(31);
+    if flex >= 4 {
+        gi = GroupNr(gi.0 & !(flex - 1));
+        if inode.is_regular() && gi.0 + 1 < geo.groups_count {
+            gi = GroupNr(gi.0 + 1);
+        }
+    }
+    geo.group_blocks(gi).start
+}
+
+enum Mark {
+    Used,
+    Free,
+}
+
+/// Changes one run of bits and everything that counts them.
+fn mark(h: &mut Handle<'_>, gi: GroupNr, run: Run, to: Mark) -> Result<()> {
+    let mut desc = h.group(gi)?;
+    let mut bits = read_bitmap(h, gi)?.to_vec();
+    let end = run.start + run.len;
+    let overflow =
+        || Error::corrupt(format!("group {gi} descriptor"), "free blocks count is wrong");
+    match to {
+        Mark::Used => {
+            bitmap::set_range(&mut bits, run.start, end);
+            desc.free_clusters = desc.free_clusters.checked_sub(run.len).ok_or_else(overflow)?;
+            h.count_free_clusters(-i64::from(run.len));
+        }
+        Mark::Free => {
+            bitmap::clear_range(&mut bits, run.start, end);
+            desc.free_clusters = desc.free_clusters.checked_add(run.len).ok_or_else(overflow)?;
+            if desc.free_clusters > h.fs().geometry().group_clusters(gi) {
+                return Err(overflow());
+            }
+            h.fs().hints().set_longest_run(gi, u32::MAX);
+            h.count_free_clusters(i64::from(run.len));
+        }
+    }
+    desc.flags.remove(GroupFlags::BLOCK_UNINIT);
+    if let Some(seed) = h.fs().superblock().metadata_csum() {
+        desc.block_bitmap_csum =
+            bitmap::checksum(seed, &bits, h.fs().geometry().clusters_per_group);
+    }
+    h.write(desc.block_bitmap, bits)?;
+    h.put_group(gi, &desc)
+}
+
+/// The group's bitmap with everything set that may not be handed out now.
+fn usable_bitmap(h: &Handle<'_>, gi: GroupNr) -> Result<Vec<u8>> {
+    let geo = h.fs().geometry();
+    let mut bits = read_bitmap(h, gi)?.to_vec();
+    let group = geo.group_blocks(gi);
+    for blocked in h.pending_free(group).into_iter().chain(h.fs().zones().within(group)) {
+        let (from, to) = cluster_span(h, gi, group, blocked);
+        bitmap::set_range(&mut bits, from, to);
+    }
+    Ok(bits)
+}
+
+/// The bits of `gi` that `run` touches, `run` cut to the group.
+fn cluster_span(h: &Handle<'_>, gi: GroupNr, group: BlockRange, run: BlockRange) -> (u32, u32) {
+    let geo = h.fs().geometry();
+    let start = run.start.max(group.start).0 - group.start.0;
+    let end = run.end().min(group.end()).0 - group.start.0;
+    let clamp = |bit: u64| u32::try_from(bit).unwrap_or(u32::MAX).min(geo.group_clusters(gi));
+    (clamp(start >> geo.cluster_ratio_bits), clamp(end.div_ceil(1 << geo.cluster_ratio_bits)))
+}
+
+/// `range` cut at group borders, in clusters.
+fn per_group(h: &Handle<'_>, range: BlockRange) -> Result<Vec<(GroupNr, Run)>> {
+    let geo = h.fs().geometry();
+    let mut parts = Vec::new();
+    let mut at = range.start;
+    while at < range.end() {
+        let gi = geo
+            .group_of_block(at)
+            .ok_or_else(|| Error::corrupt(format!("blocks {range}"), "outside the filesystem"))?;
+        let group = geo.group_blocks(gi);
+        let (from, to) = cluster_span(h, gi, group, range);
+        parts.push((gi, Run { start: from, len: to - from }));
+        at = group.end();
+    }
+    Ok(parts)
+}
+
+fn read_bitmap(h: &Handle<'_>, gi: GroupNr) -> Result<ext4_jbd2::Block> {
+    super::group::block_bitmap(h.fs(), h, gi)
+}

@@ -1,0 +1,155 @@
+//! What can go wrong in the filesystem.
+
+use ext4_ondisk::{Corrupt, features::Unsupported, inode::DoesNotFit};
+use ext4_units::{BlockNr, InodeNr};
+use std::borrow::Cow;
+
+/// A failed filesystem operation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The device failed, or was not able to do what was asked.
+    #[error(transparent)]
+    Device(#[from] ext4_blockdev::Error),
+    /// The journal failed, or a metadata block could not be read or written.
+    #[error(transparent)]
+    Journal(ext4_jbd2::Error),
+    /// Bytes on disk make no sense (`EUCLEAN`, or `EBADMSG` for a checksum).
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// A feature that this operation does not support.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// Something else that is refused by name.
+    #[error("{0}")]
+    Refused(Cow<'static, str>),
+    /// The path or directory entry is not there (`ENOENT`).
+    #[error("{path}: no such file or directory")]
+    NotFound {
+        /// The path, as far as it was resolved, and the name that was missing.
+        path: String,
+    },
+    /// The name exists already (`EEXIST`).
+    #[error("{path}: exists already")]
+    Exists {
+        /// The name.
+        path: String,
+    },
+    /// A component of a path is no directory (`ENOTDIR`).
+    #[error("{path}: not a directory")]
+    NotADirectory {
+        /// The path up to the component.
+        path: String,
+    },
+    /// A directory where a file is needed (`EISDIR`).
+    #[error("inode {ino}: is a directory")]
+    IsADirectory {
+        /// The inode.
+        ino: InodeNr,
+    },
+    /// A directory that still has entries (`ENOTEMPTY`).
+    #[error("inode {ino}: directory is not empty")]
+    NotEmpty {
+        /// The directory.
+        ino: InodeNr,
+    },
+    /// Too many symbolic links on a path (`ELOOP`).
+    #[error("{path}: too many levels of symbolic links")]
+    Loop {
+        /// The path.
+        path: String,
+    },
+    /// A name longer than 255 bytes, empty, or with a slash or NUL in it (`ENAMETOOLONG`, `EINVAL`).
+    #[error("name {name:?}: {fault}")]
+    BadName {
+        /// The name, lossily.
+        name: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// The wrong kind of inode for this operation (`EINVAL`).
+    #[error("inode {ino}: is {found}, expected {expected}")]
+    WrongType {
+        /// The inode.
+        ino: InodeNr,
+        /// What it is.
+        found: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The inode is not in use (`ESTALE`).
+    #[error("inode {ino}: not in use")]
+    NotInUse {
+        /// The inode.
+        ino: InodeNr,
+    },
+    /// The inode must not be changed: `EPERM` by flag, named here.
+    #[error("inode {ino}: {flag} flag is set")]
+    NotPermitted {
+        /// The inode.
+        ino: InodeNr,
+        /// Which flag.
+        flag: &'static str,
+    },
+    /// No free blocks or inodes (`ENOSPC`).
+    #[error("no space left: no free {what}")]
+    NoSpace {
+        /// Blocks, inodes, or room in a fixed-size structure.
+        what: &'static str,
+    },
+    /// Beyond what this file's format can hold (`EFBIG`).
+    #[error("inode {ino}: byte {offset} is beyond the largest size {max} of this file")]
+    TooBig {
+        /// The inode.
+        ino: InodeNr,
+        /// The byte asked for.
+        offset: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Too many links to one inode (`EMLINK`).
+    #[error("inode {ino}: too many links")]
+    TooManyLinks {
+        /// The inode.
+        ino: InodeNr,
+    },
+    /// A value does not fit its field in this filesystem (`EOVERFLOW`).
+    #[error("inode {ino}: {source}")]
+    DoesNotFit {
+        /// The inode.
+        ino: InodeNr,
+        /// Field and value.
+        source: DoesNotFit,
+    },
+    /// The filesystem was opened for reading (`EROFS`).
+    #[error("the filesystem is open read-only")]
+    ReadOnly,
+    /// A block that the operation needs lies outside the filesystem.
+    #[error("block {blk}: outside the filesystem")]
+    OutsideFilesystem {
+        /// The block.
+        blk: BlockNr,
+    },
+}
+
+impl Error {
+    /// Damage, told by place and fault.
+    pub(crate) fn corrupt(
+        place: impl Into<Cow<'static, str>>,
+        fault: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::Corrupt(Corrupt::new(place, fault))
+    }
+}
+
+impl From<ext4_jbd2::Error> for Error {
+    fn from(err: ext4_jbd2::Error) -> Self {
+        match err {
+            ext4_jbd2::Error::Corrupt(it) => Self::Corrupt(it),
+            err => Self::Journal(err),
+        }
+    }
+}
+
+/// Shorthand for results of filesystem operations.
+pub type Result<T> = std::result::Result<T, Error>;

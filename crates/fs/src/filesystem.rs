@@ -1,0 +1,158 @@
+//! An open filesystem.
+
+use crate::{Error, Result, alloc::GroupHints, orphan::OrphanSet, zones::SystemZones};
+use ext4_blockdev::BlockDevice;
+use ext4_jbd2::{Journal, MetaRead};
+use ext4_ondisk::{
+    Corrupt,
+    features::{Operation, check},
+    geometry::Geometry,
+    group_desc::DescFormat,
+    inode::InodeFormat,
+    superblock::{RawSuperblock, Superblock},
+};
+use std::sync::Arc;
+
+/// A filesystem on a device.
+///
+/// Everything that changes lives in the blocks of its [`Journal`]; what is kept here was read at
+/// open and stays true. `Send + Sync`.
+#[derive(Debug)]
+pub struct Filesystem {
+    device: Arc<dyn BlockDevice>,
+    journal: Journal,
+    superblock: Superblock,
+    geometry: Geometry,
+    desc_format: DescFormat,
+    inode_format: InodeFormat,
+    zones: SystemZones,
+    hints: GroupHints,
+    orphans: OrphanSet,
+}
+
+impl Filesystem {
+    /// Opens the filesystem as it is, for reading: no replay, nothing written. With a log that
+    /// should be replayed first, what is read is what lies at home.
+    pub fn open_read(device: Arc<dyn BlockDevice>) -> Result<Self> {
+        let superblock = read_superblock(&*device)?;
+        check(Operation::Read, superblock.features)?;
+        let journal = Journal::without_log(Arc::clone(&device), superblock.block_size);
+        Self::assemble(device, journal, superblock)
+    }
+
+    /// Puts the parts together and finds out where the system's own blocks are.
+    pub(crate) fn assemble(
+        device: Arc<dyn BlockDevice>,
+        journal: Journal,
+        superblock: Superblock,
+    ) -> Result<Self> {
+        let geometry = Geometry::new(&superblock);
+        let bytes = u128::from(geometry.blocks_count) << geometry.block_size.bits();
+        if bytes > u128::from(device.len()) {
+            let fault = format!(
+                "{} blocks of {} bytes, but the device has {} bytes",
+                geometry.blocks_count,
+                geometry.block_size,
+                device.len()
+            );
+            return Err(Error::corrupt("superblock", fault));
+        }
+        let mut fs = Self {
+            desc_format: DescFormat::new(&superblock),
+            inode_format: InodeFormat::new(&superblock),
+            zones: SystemZones::default(),
+            hints: GroupHints::new(geometry.groups_count),
+            orphans: OrphanSet::default(),
+            device,
+            journal,
+            superblock,
+            geometry,
+        };
+        fs.zones = fs.find_zones();
+        Ok(fs)
+    }
+
+    /// The device below.
+    pub fn device(&self) -> &Arc<dyn BlockDevice> {
+        &self.device
+    }
+
+    /// The metadata, and the log it goes through.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The metadata as readers outside any handle see it.
+    pub fn meta(&self) -> &dyn MetaRead {
+        &self.journal
+    }
+
+    /// The superblock's unchanging facts, as of open.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Where things are.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    pub(crate) fn desc_format(&self) -> &DescFormat {
+        &self.desc_format
+    }
+
+    pub(crate) fn inode_format(&self) -> &InodeFormat {
+        &self.inode_format
+    }
+
+    pub(crate) fn zones(&self) -> &SystemZones {
+        &self.zones
+    }
+
+    pub(crate) fn hints(&self) -> &GroupHints {
+        &self.hints
+    }
+
+    pub(crate) fn orphans(&self) -> &OrphanSet {
+        &self.orphans
+    }
+
+    /// What one cluster adds to `i_blocks`, in 512-byte units.
+    pub(crate) fn cluster_sectors(&self) -> u64 {
+        u64::from(self.geometry.cluster_ratio()) << (self.geometry.block_size.bits() - 9)
+    }
+
+    /// The superblock as it is now, in the view of `meta`.
+    pub fn raw_superblock(&self, meta: &dyn MetaRead) -> Result<RawSuperblock> {
+        let (blk, offset) = self.geometry.superblock_place();
+        let block = meta.read(blk)?;
+        let raw = block.get(offset..).and_then(RawSuperblock::of);
+        raw.cloned().ok_or_else(|| Error::corrupt("superblock", "does not fit its block"))
+    }
+
+    /// All system blocks that can be found. Groups whose descriptor is damaged add nothing: what
+    /// they hold is found out, with a message, by whoever asks for it.
+    fn find_zones(&self) -> SystemZones {
+        let mut runs = Vec::new();
+        for gi in self.geometry.groups() {
+            match self.group(self.meta(), gi) {
+                Ok(desc) => runs.extend(self.group_metadata(gi, &desc)),
+                Err(_) => runs.push(self.geometry.base_metadata(gi)),
+            }
+        }
+        SystemZones::new(runs)
+    }
+}
+
+/// Reads and checks the primary superblock.
+pub(crate) fn read_superblock(device: &dyn BlockDevice) -> Result<Superblock> {
+    let mut bytes = [0; RawSuperblock::SIZE];
+    let need = RawSuperblock::OFFSET + RawSuperblock::SIZE as u64;
+    if device.len() < need {
+        let fault = format!("the device has {} bytes, expected at least {need}", device.len());
+        return Err(Error::corrupt("superblock", fault));
+    }
+    device.read_at(RawSuperblock::OFFSET, &mut bytes)?;
+    let raw = RawSuperblock::of(&bytes).ok_or_else(|| Corrupt::new("superblock", "too short"))?;
+    Ok(Superblock::decode(raw)?)
+}

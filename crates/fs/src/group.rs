@@ -1,0 +1,49 @@
+//! Group descriptors, read and written through their table.
+
+use crate::{Error, Filesystem, Result};
+use ext4_jbd2::MetaRead;
+use ext4_ondisk::group_desc::GroupDesc;
+use ext4_units::{BlockRange, GroupNr};
+
+impl Filesystem {
+    /// The descriptor of `gi`: its checksum verified, its bitmaps and table inside the filesystem.
+    pub fn group(&self, meta: &dyn MetaRead, gi: GroupNr) -> Result<GroupDesc> {
+        if gi.0 >= self.geometry().groups_count {
+            let fault = format!("expected below {}", self.geometry().groups_count);
+            return Err(Error::corrupt(format!("group {gi}"), fault));
+        }
+        let (blk, offset) = self.geometry().desc_place(gi);
+        let block = meta.read(blk)?;
+        let bytes = block.get(offset..).unwrap_or_default();
+        let desc = GroupDesc::decode(bytes, gi, self.desc_format())?;
+        self.geometry().check_group_desc(gi, &desc)?;
+        Ok(desc)
+    }
+
+    /// Writes a descriptor over its old bytes at `offset` of a block of the table.
+    pub(crate) fn encode_group(
+        &self,
+        gi: GroupNr,
+        desc: &GroupDesc,
+        block: &mut [u8],
+        offset: usize,
+    ) -> Result<()> {
+        let size = self.desc_format().desc_size();
+        let Some(bytes) = block.get_mut(offset..).filter(|bytes| bytes.len() >= size) else {
+            return Err(Error::corrupt(format!("group {gi} descriptor"), "does not fit its block"));
+        };
+        desc.encode(bytes, gi, self.desc_format());
+        Ok(())
+    }
+
+    /// The blocks that a group's own metadata takes: superblock copy, descriptors and their
+    /// reserve, bitmaps and inode table.
+    pub(crate) fn group_metadata(&self, gi: GroupNr, desc: &GroupDesc) -> [BlockRange; 4] {
+        [
+            self.geometry().base_metadata(gi),
+            BlockRange::new(desc.block_bitmap, 1),
+            BlockRange::new(desc.inode_bitmap, 1),
+            BlockRange::new(desc.inode_table, u64::from(self.geometry().itable_blocks())),
+        ]
+    }
+}

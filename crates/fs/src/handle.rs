@@ -1,0 +1,152 @@
+//! A handle: one atomic set of metadata changes, and the in-core effects that go with it.
+
+use crate::{Error, Filesystem, Result, inode::Inode, orphan::OrphanChange};
+use ext4_jbd2::{Block, MetaRead};
+use ext4_ondisk::{group_desc::GroupDesc, superblock::RawSuperblock, time::Timestamp};
+use ext4_units::{BlockNr, BlockRange, BlockSize, GroupNr, InodeNr, Tid};
+
+/// One atomic unit of change.
+///
+/// Nothing it does is visible to others before [`stop`](Self::stop); dropped without it, nothing
+/// has happened. Only one handle is open at a time, and no data is written while it is.
+#[derive(Debug)]
+pub struct Handle<'fs> {
+    fs: &'fs Filesystem,
+    blocks: ext4_jbd2::Handle<'fs>,
+    now: Timestamp,
+    free_clusters: i64,
+    free_inodes: i64,
+    orphans: Vec<OrphanChange>,
+}
+
+impl MetaRead for Handle<'_> {
+    fn read(&self, blk: BlockNr) -> ext4_jbd2::Result<Block> {
+        self.blocks.read(blk)
+    }
+
+    fn block_size(&self) -> BlockSize {
+        self.blocks.block_size()
+    }
+}
+
+impl<'fs> Handle<'fs> {
+    pub(crate) fn new(fs: &'fs Filesystem, blocks: ext4_jbd2::Handle<'fs>, now: Timestamp) -> Self {
+        Self { fs, blocks, now, free_clusters: 0, free_inodes: 0, orphans: Vec::new() }
+    }
+
+    /// The filesystem it changes.
+    pub fn fs(&self) -> &'fs Filesystem {
+        self.fs
+    }
+
+    /// The time that this handle stamps on what it changes.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// New contents of a metadata block.
+    pub(crate) fn write(&mut self, blk: BlockNr, data: Vec<u8>) -> Result<()> {
+        Ok(self.blocks.write(blk, data)?)
+    }
+
+    /// Changes a metadata block in place.
+    pub(crate) fn modify<R>(
+        &mut self,
+        blk: BlockNr,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R> {
+        Ok(self.blocks.modify(blk, change)?)
+    }
+
+    /// A freed metadata block: forgotten, and revoked so that replay does not bring it back.
+    pub(crate) fn revoke(&mut self, blk: BlockNr) {
+        self.blocks.revoke(blk);
+    }
+
+    /// Freed blocks: nobody gets them before this transaction commits.
+    pub(crate) fn free(&mut self, run: BlockRange) {
+        self.blocks.free(run);
+    }
+
+    /// The parts of `run` freed and not committed, by this handle and those before it.
+    pub(crate) fn pending_free(&self, run: BlockRange) -> Vec<BlockRange> {
+        self.blocks.pending_free(run)
+    }
+
+    /// The descriptor of `gi`.
+    pub(crate) fn group(&self, gi: GroupNr) -> Result<GroupDesc> {
+        self.fs.group(self, gi)
+    }
+
+    /// Writes the descriptor of `gi`, with its checksum.
+    pub(crate) fn put_group(&mut self, gi: GroupNr, desc: &GroupDesc) -> Result<()> {
+        let fs = self.fs;
+        let (blk, offset) = fs.geometry().desc_place(gi);
+        self.modify(blk, |bytes| fs.encode_group(gi, desc, bytes, offset))?
+    }
+
+    /// The inode `ino`, as this handle sees it.
+    pub fn inode(&self, ino: InodeNr) -> Result<Inode> {
+        self.fs.inode(self, ino)
+    }
+
+    /// Writes an inode back, with its checksum (`ext4_mark_inode_dirty`).
+    pub fn put_inode(&mut self, inode: &Inode) -> Result<()> {
+        let fs = self.fs;
+        let (blk, offset) = fs.inode_place(self, inode.ino)?;
+        self.modify(blk, |bytes| fs.encode_inode(inode, bytes, offset))?
+    }
+
+    /// Changes the superblock; the checksum is renewed.
+    pub(crate) fn modify_superblock(
+        &mut self,
+        change: impl FnOnce(&mut RawSuperblock),
+    ) -> Result<()> {
+        let (blk, offset) = self.fs.geometry().superblock_place();
+        self.modify(blk, |bytes| {
+            let raw = bytes.get_mut(offset..).and_then(RawSuperblock::of_mut);
+            let raw = raw.ok_or_else(|| Error::corrupt("superblock", "does not fit its block"))?;
+            change(raw);
+            raw.update_checksum();
+            Ok(())
+        })?
+    }
+
+    /// Remembers that clusters were freed (positive) or taken (negative).
+    pub(crate) fn count_free_clusters(&mut self, n: i64) {
+        self.free_clusters += n;
+    }
+
+    /// Remembers that inodes were freed (positive) or taken (negative).
+    pub(crate) fn count_free_inodes(&mut self, n: i64) {
+        self.free_inodes += n;
+    }
+
+    /// Remembers a change of the orphan set, to take effect when the handle stops.
+    pub(crate) fn note_orphan(&mut self, change: OrphanChange) {
+        self.orphans.push(change);
+    }
+
+    /// The orphan changes of this handle so far.
+    pub(crate) fn orphan_changes(&self) -> &[OrphanChange] {
+        &self.orphans
+    }
+
+    /// Makes the changes part of the running transaction, all at once. They are durable when that
+    /// commits: [`Filesystem::commit`].
+    pub fn stop(mut self) -> Result<Tid> {
+        if self.free_clusters != 0 || self.free_inodes != 0 {
+            let (clusters, inodes) = (self.free_clusters, self.free_inodes);
+            let bits = self.fs.geometry().cluster_ratio_bits;
+            self.modify_superblock(|raw| {
+                let blocks = clusters << bits;
+                raw.set_free_blocks_count(raw.free_blocks_count().saturating_add_signed(blocks));
+                let free = i64::from(raw.s_free_inodes_count.get()).saturating_add(inodes);
+                raw.s_free_inodes_count.set(u32::try_from(free.max(0)).unwrap_or(u32::MAX));
+            })?;
+        }
+        let tid = self.blocks.stop()?;
+        self.fs.orphans().apply(&self.orphans);
+        Ok(tid)
+    }
+}
