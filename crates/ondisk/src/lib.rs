@@ -3,6 +3,7 @@
 //! Does no IO and knows no policy. `RawX` is what the disk says, believed by nobody; `X` is
 //! checked and in units.
 
+pub mod acl;
 pub mod bitmap;
 pub mod checksum;
 pub mod corrupt;
