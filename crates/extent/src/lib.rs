@@ -8,22 +8,31 @@
 //! fails leaves the tree as it was.
 
 mod context;
+mod convert;
+mod edit;
 pub mod indirect;
+mod insert;
 mod iter;
 mod lookup;
 mod map;
 mod mapping;
+mod merge;
 mod node;
 mod node_store;
 mod path;
+mod remove;
+mod split;
 mod validate;
 
 pub use context::Context;
+pub use convert::{convert, convert_whole, mark_unwritten, to_zero};
+pub use insert::insert;
 pub use iter::Mappings;
 pub use lookup::{extent_at, lookup};
 pub use map::{Format, Iter};
 pub use mapping::{Mapping, State};
 pub use node_store::{NodeRead, NodeStore};
+pub use remove::{Removed, remove};
 pub use validate::{Summary, depth, validate};
 
 /// The inode's `i_block`: the root of an extent tree, or the 15 pointers of the older map.
