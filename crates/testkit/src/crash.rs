@@ -175,9 +175,17 @@ impl fmt::Debug for CrashState {
     }
 }
 
-/// Cuts a trace into epochs, applying what is durable to `base` as it goes. An epoch with the same
-/// writes in flight as the one before and nothing new is left out.
-pub fn epochs(base: &Image, trace: &Arc<Trace>) -> impl Iterator<Item = Epoch> {
+/// Cuts a trace into epochs, applying what is durable to `base` as it goes.
+pub fn epochs(base: &Image, trace: &Arc<Trace>) -> impl Iterator<Item = Epoch> + use<> {
+    epochs_from(base, 0, trace)
+}
+
+/// The same for an image that has a hash already, being a crash state itself.
+pub(crate) fn epochs_from(
+    base: &Image,
+    hash: u128,
+    trace: &Arc<Trace>,
+) -> impl Iterator<Item = Epoch> + use<> {
     let mut bounds = Vec::new();
     let (mut covered, mut begin) = (0, 0);
     for (i, step) in trace.steps.iter().enumerate() {
@@ -189,8 +197,7 @@ pub fn epochs(base: &Image, trace: &Arc<Trace>) -> impl Iterator<Item = Epoch> {
     }
     bounds.push((covered, begin, trace.steps.len()));
     let trace = Arc::clone(trace);
-    let base = base.clone();
-    let mut current = Current { bytes: Arc::clone(base.bytes()), hash: 0, applied: 0 };
+    let mut current = Current { bytes: Arc::clone(base.bytes()), hash, applied: 0 };
     bounds.into_iter().map(move |(covered, begin, end)| {
         current.apply(&trace, covered);
         let in_flight = (covered..trace.steps.len())

@@ -5,6 +5,7 @@
 //! independent.
 
 pub mod crash;
+pub mod explore;
 pub mod image;
 pub mod manifest;
 pub mod model;
@@ -12,6 +13,7 @@ pub mod mount;
 pub mod oracle;
 pub mod process;
 pub mod promise;
+pub mod recovery;
 pub mod rng;
 pub mod trace;
 

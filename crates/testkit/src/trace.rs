@@ -1,6 +1,8 @@
 //! What was done to a device, in order: the raw material of crash states.
 
+use crate::{image::poison, in_memory};
 use anyhow::{Context, Result, bail, ensure};
+use ext4_blockdev::Event;
 use std::sync::Arc;
 
 /// One thing that happened, at the moment it was known to have happened.
@@ -35,6 +37,24 @@ impl Trace {
     /// No steps.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What a recorder saw. The bytes of a discarded range count as overwritten by
+    /// [`crate::image::POISON`], since they may read as anything.
+    pub fn of_events(events: &[Event]) -> Self {
+        let step = |(i, event): (usize, &Event)| match event {
+            Event::Write { issued, offset, data, .. } => {
+                Step::Write { issued: *issued, offset: *offset, data: Arc::clone(data) }
+            }
+            Event::Flush { covers } => Step::Flush { covers: *covers },
+            Event::Discard { offset, len } => {
+                Step::Write { issued: i, offset: *offset, data: poison(in_memory(*len)).into() }
+            }
+            Event::Mark { text, .. } => Step::Mark(text.as_str().into()),
+            // A kind of event that is not known here at least keeps its place.
+            _ => Step::Mark("".into()),
+        };
+        Self { steps: events.iter().enumerate().map(step).collect() }
     }
 
     /// Adds a write that was on its way only now.

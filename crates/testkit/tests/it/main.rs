@@ -1,3 +1,6 @@
 //! The testkit, tested: oracles agree with recipes, planted bugs are found.
 
+#[cfg(test)]
+mod explore;
+#[cfg(test)]
 mod images;
