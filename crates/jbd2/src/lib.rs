@@ -12,6 +12,7 @@ mod journal;
 mod log;
 mod ranges;
 mod read;
+pub mod recovery;
 mod transaction;
 
 pub use error::{Error, Result};

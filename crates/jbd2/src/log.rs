@@ -17,8 +17,9 @@ pub struct Log {
 
 #[derive(Clone, Debug)]
 enum Place {
-    /// Runs of the filesystem's own blocks, each with the log block it begins at.
-    Internal { runs: Vec<(u64, BlockRange)>, len: u64 },
+    /// Runs of the filesystem's own blocks: in log order, each with the log block it begins at, and
+    /// ordered by block.
+    Internal { runs: Vec<(u64, BlockRange)>, sorted: Vec<BlockRange>, len: u64 },
     /// A device of its own.
     External { device: Arc<dyn BlockDevice>, len: u64 },
 }
@@ -35,7 +36,18 @@ impl Log {
             }
             len = len.saturating_add(range.len);
         }
-        Self { place: Place::Internal { runs, len } }
+        let mut sorted: Vec<_> = runs.iter().map(|run| run.1).collect();
+        sorted.sort_unstable();
+        // A damaged inode may name a block twice.
+        sorted.dedup_by(|next, kept| {
+            let do_touch = next.start <= kept.end();
+            if do_touch {
+                let end = kept.end().max(next.end());
+                kept.len = end.0 - kept.start.0;
+            }
+            do_touch
+        });
+        Self { place: Place::Internal { runs, sorted, len } }
     }
 
     /// A log on a device of its own, which has `len` blocks according to the ext4 superblock on it
@@ -104,7 +116,11 @@ impl Log {
     /// Whether a block of the *filesystem* is one of the log's own.
     pub fn holds(&self, block: BlockNr) -> bool {
         match &self.place {
-            Place::Internal { runs, .. } => runs.iter().any(|(_, range)| range.contains(block)),
+            Place::Internal { sorted, .. } => sorted
+                .partition_point(|range| range.start <= block)
+                .checked_sub(1)
+                .and_then(|i| sorted.get(i))
+                .is_some_and(|range| range.contains(block)),
             Place::External { .. } => false,
         }
     }
