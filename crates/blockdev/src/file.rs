@@ -3,6 +3,7 @@
 mod direct;
 mod open;
 mod transfer;
+mod users;
 
 pub use open::{OpenError, OpenMode};
 

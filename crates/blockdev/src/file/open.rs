@@ -1,10 +1,21 @@
 //! Opening: what kind of file it is, who may have it open, and which part of it is meant.
 
-use super::{DirectIo, FileDevice, Shared, direct};
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use super::{
+    DirectIo, FileDevice, Shared, direct,
+    users::{self, Identity},
+};
+use crate::{
+    location::{Location, Part},
+    partition::{TableError, TableKind, read_table},
+};
+use rustix::{
+    fs::{FileType, FlockOperation, Mode, OFlags},
+    io::Errno,
+};
 use std::{
+    ffi::OsString,
     fs::File,
-    io::{self, Seek, SeekFrom},
+    io::{self, BufReader, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -14,7 +25,12 @@ use std::{
 pub enum OpenMode {
     /// Read only. Others may write meanwhile; [`FileDevice::notes`] says if they seem to.
     ReadOnly,
-    /// Read and write, and be the only one that does.
+    /// Read and write, and be the only one that does. Refused where the file or device is mounted,
+    /// behind a loop device, swap, held by dm or md, open for writing or locked by another process.
+    ///
+    /// What cannot be known: whether a process that we may not look into (another user's, unless
+    /// we are root), a mapping whose descriptor was closed, or another machine writes to it. And
+    /// only our own tools are kept from opening it afterwards.
     Exclusive,
 }
 
@@ -44,6 +60,60 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// A text that names no part of a file.
+    #[error("{}: {fault}", text.display())]
+    Location {
+        /// What was given.
+        text: OsString,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// The window starts at or after the end.
+    #[error("{}: offset {offset} is not inside the file's {file_len} bytes", path.display())]
+    PastEnd {
+        /// The file.
+        path: PathBuf,
+        /// Where the window should start, in bytes.
+        offset: u64,
+        /// Size of the file.
+        file_len: u64,
+    },
+    /// A partition was asked for and there is no table.
+    #[error("{}: found no partition table (MBR or GPT) in its first sector", path.display())]
+    NoTable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The partition table is damaged.
+    #[error("{}: partition table: {fault}", path.display())]
+    BadTable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// The table has no such partition.
+    #[error("{}: no partition {number} in the {kind}, which has: {existing}", path.display())]
+    NoPartition {
+        /// The file.
+        path: PathBuf,
+        /// The number asked for.
+        number: u32,
+        /// The kind of table.
+        kind: TableKind,
+        /// The numbers there are, or "none".
+        existing: String,
+    },
+    /// The partition cannot be used.
+    #[error("{}: partition {number}: {fault}", path.display())]
+    BadPartition {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        number: u32,
+        /// What is wrong with it.
+        fault: String,
+    },
     /// Somebody else uses it.
     #[error("{}: {by}", path.display())]
     InUse {
@@ -55,30 +125,31 @@ pub enum OpenError {
 }
 
 impl FileDevice {
-    /// Opens all of the file at `path`.
+    /// Opens what `location` names.
     ///
     /// # Errors
     /// An [`OpenError`]; nothing was changed, and nothing is held open.
-    pub fn open(path: impl AsRef<Path>, mode: OpenMode) -> Result<Self, OpenError> {
-        let path = path.as_ref();
+    pub fn open_location(location: &Location, mode: OpenMode) -> Result<Self, OpenError> {
+        let path = &location.path;
         let is_read_only = mode == OpenMode::ReadOnly;
+        let host = |source| OpenError::Host { path: path.clone(), source };
         let mut buffered = open_buffered(path, is_read_only)?;
-        let host = |source| OpenError::Host { path: path.to_owned(), source };
+        let identity = Identity::of(&buffered.metadata().map_err(host)?);
+        let identity = identity.expect("a file or block device, as was checked");
+        let notes = keep_others_out(path, &buffered, identity, mode)?;
         // Seeking gives the size of a block device too, where fstat says 0.
-        let len = buffered.seek(SeekFrom::End(0)).map_err(host)?;
-        if len == 0 {
-            return Err(OpenError::Empty { path: path.to_owned() });
+        let file_len = buffered.seek(SeekFrom::End(0)).map_err(host)?;
+        if file_len == 0 {
+            return Err(OpenError::Empty { path: path.clone() });
         }
-        let mut notes = Vec::new();
-        lock(path, &buffered, mode, &mut notes)?;
-        let start = 0;
+        let (start, len) = window(location, &buffered, file_len, identity)?;
         let (direct, direct_io) = direct::open(path, &buffered, is_read_only, start);
         let limits = match &direct_io {
             DirectIo::Yes(limits) => *limits,
             DirectIo::No { .. } => direct::BUFFERED_LIMITS,
         };
         let shared = Shared {
-            path: path.to_owned(),
+            path: path.clone(),
             buffered,
             direct,
             direct_io,
@@ -91,24 +162,46 @@ impl FileDevice {
         };
         Ok(Self { shared: Arc::new(shared) })
     }
+
+    /// Opens all of the file at `path`, whatever its name looks like.
+    ///
+    /// # Errors
+    /// As [`open_location`](Self::open_location).
+    pub fn open(path: impl AsRef<Path>, mode: OpenMode) -> Result<Self, OpenError> {
+        Self::open_location(&Location::whole(path.as_ref()), mode)
+    }
 }
 
 /// Opens without ever waiting for the other end of a fifo, and checks what was opened.
 fn open_buffered(path: &Path, is_read_only: bool) -> Result<File, OpenError> {
-    let host =
-        |err: rustix::io::Errno| OpenError::Host { path: path.to_owned(), source: err.into() };
+    let host = |err: Errno| OpenError::Host { path: path.to_owned(), source: err.into() };
     // Looked at before it is opened: opening a tape or a terminal can have effects.
-    check_kind(path, rustix::fs::stat(path).map_err(host)?.st_mode)?;
-    let access = if is_read_only { OFlags::RDONLY } else { OFlags::RDWR };
-    let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(host)?;
+    let kind = check_kind(path, rustix::fs::stat(path).map_err(host)?.st_mode)?;
+    let mut flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    flags |= if is_read_only { OFlags::RDONLY } else { OFlags::RDWR };
+    if kind == FileType::BlockDevice && !is_read_only {
+        // Refused while the kernel itself holds the device, whoever sees the mount.
+        flags |= OFlags::EXCL;
+    }
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|err| {
+        let identity = std::fs::metadata(path).ok().as_ref().and_then(Identity::of);
+        match (err, identity) {
+            (Errno::BUSY, Some(identity)) => {
+                let by = users::find(identity).into_iter().next();
+                let by =
+                    by.unwrap_or_else(|| "held exclusively: mounted, swap, RAID or LVM".into());
+                OpenError::InUse { path: path.to_owned(), by }
+            }
+            _ => host(err),
+        }
+    })?;
     check_kind(path, rustix::fs::fstat(&fd).map_err(host)?.st_mode)?;
     Ok(File::from(fd))
 }
 
-fn check_kind(path: &Path, mode: rustix::fs::RawMode) -> Result<(), OpenError> {
+fn check_kind(path: &Path, mode: rustix::fs::RawMode) -> Result<FileType, OpenError> {
     let found = match FileType::from_raw_mode(mode) {
-        FileType::RegularFile | FileType::BlockDevice => return Ok(()),
+        it @ (FileType::RegularFile | FileType::BlockDevice) => return Ok(it),
         FileType::Directory => "a directory",
         FileType::CharacterDevice => "a character device",
         FileType::Fifo => "a fifo",
@@ -118,34 +211,87 @@ fn check_kind(path: &Path, mode: rustix::fs::RawMode) -> Result<(), OpenError> {
     Err(OpenError::NotADevice { path: path.to_owned(), found })
 }
 
-/// The lock our tools take against each other: flock, which lives as long as the descriptor.
+/// Where the window lies in a file of `file_len` bytes: start and length.
+fn window(
+    location: &Location,
+    file: &File,
+    file_len: u64,
+    identity: Identity,
+) -> Result<(u64, u64), OpenError> {
+    let path = || location.path.clone();
+    let number = match location.part {
+        Part::Whole => return Ok((0, file_len)),
+        Part::Offset(offset) if offset < file_len => return Ok((offset, file_len - offset)),
+        Part::Offset(offset) => return Err(OpenError::PastEnd { path: path(), offset, file_len }),
+        Part::Partition(number) => number,
+    };
+    let sector = match identity {
+        Identity::Device(_) => rustix::fs::ioctl_blksszget(file).ok(),
+        Identity::File { .. } => None,
+    };
+    let table = read_table(&mut BufReader::new(file), file_len, sector);
+    let table = table.map_err(|err| match err {
+        TableError::Io(source) => OpenError::Host { path: path(), source },
+        TableError::Missing => OpenError::NoTable { path: path() },
+        TableError::Damaged(fault) => OpenError::BadTable { path: path(), fault },
+    })?;
+    let Some(found) = table.partitions.iter().find(|it| it.number == number) else {
+        let existing = table.partitions.iter().map(|it| it.number.to_string()).collect::<Vec<_>>();
+        let existing = if existing.is_empty() { "none".into() } else { existing.join(", ") };
+        let kind = table.kind;
+        return Err(OpenError::NoPartition { path: path(), number, kind, existing });
+    };
+    let wrong = |fault| Err(OpenError::BadPartition { path: path(), number, fault });
+    if found.is_extended {
+        return wrong(
+            "an extended partition, which only holds the logical ones (from 5)".to_owned(),
+        );
+    }
+    if found.len == 0 {
+        return wrong(format!("starts at byte {} and ends before it", found.start));
+    }
+    let end = found.start.saturating_add(found.len);
+    if end > file_len {
+        let start = found.start;
+        return wrong(format!(
+            "bytes {start} to {end} pass the end of the file at byte {file_len}"
+        ));
+    }
+    Ok((found.start, found.len))
+}
+
+/// Takes the lock our tools take against each other (flock, which lives as long as the
+/// descriptor), and looks for everybody else. Returns what a reader should be told.
 ///
 /// A writer keeps its lock. A reader only tries: it would otherwise keep writers away for as long
 /// as it looks.
-fn lock(
+fn keep_others_out(
     path: &Path,
     file: &File,
+    identity: Identity,
     mode: OpenMode,
-    notes: &mut Vec<String>,
-) -> Result<(), OpenError> {
+) -> Result<Vec<String>, OpenError> {
     let wanted = match mode {
         OpenMode::ReadOnly => FlockOperation::NonBlockingLockShared,
         OpenMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
-    match (rustix::fs::flock(file, wanted), mode) {
-        (Ok(()), OpenMode::ReadOnly) => {
+    let mut users = Vec::new();
+    match rustix::fs::flock(file, wanted) {
+        Ok(()) if mode == OpenMode::ReadOnly => {
             let _ = rustix::fs::flock(file, FlockOperation::Unlock);
         }
-        (Err(rustix::io::Errno::WOULDBLOCK), OpenMode::ReadOnly) => {
-            let line = "another tool has it locked for writing: what is read may change meanwhile";
-            notes.push(line.to_owned());
-        }
-        (Err(rustix::io::Errno::WOULDBLOCK), OpenMode::Exclusive) => {
-            let by = "another tool has it locked".to_owned();
-            return Err(OpenError::InUse { path: path.to_owned(), by });
-        }
+        Err(Errno::WOULDBLOCK) => users.push(users::lock_holder(identity)),
         // A host without flock (some network filesystems) cannot tell.
-        (Ok(()) | Err(_), _) => {}
+        Ok(()) | Err(_) => {}
     }
-    Ok(())
+    if users.is_empty() {
+        users = users::find(identity);
+    }
+    match (mode, users.into_iter().next()) {
+        (_, None) => Ok(Vec::new()),
+        (OpenMode::Exclusive, Some(by)) => Err(OpenError::InUse { path: path.to_owned(), by }),
+        (OpenMode::ReadOnly, Some(by)) => {
+            Ok(vec![format!("{by}: what is read may change meanwhile")])
+        }
+    }
 }

@@ -2,7 +2,9 @@
 #![cfg(test)]
 
 mod file_device;
+mod partitions;
 mod transfer_queue;
+mod users;
 
 use std::path::{Path, PathBuf};
 
