@@ -4,6 +4,7 @@
 //! and the terminal are the caller's.
 
 mod alloc;
+mod dir;
 mod error;
 mod filesystem;
 mod group;
@@ -11,6 +12,10 @@ mod handle;
 mod inode;
 mod map;
 mod orphan;
+mod path;
+mod read;
+mod walk;
+mod xattr;
 mod zones;
 
 pub use error::{Error, Result};
@@ -18,3 +23,6 @@ pub use ext4_extent::{Mapping, State as MapState};
 pub use filesystem::Filesystem;
 pub use handle::Handle;
 pub use inode::Inode;
+pub use path::{Last, Parent};
+pub use walk::{Visit, Walk, WalkError};
+pub use xattr::Xattr;
