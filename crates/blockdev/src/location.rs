@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn what_is_no_offset_is_refused() {
         let expected = "expected bytes, 0x and hexadecimal, or a number with s, K, M, G or T";
-        for word in ["", "M", "1MB", "-1", "0x", "0x+1", "1.5M", "99999999T", "é", "0x1K"] {
+        for word in ["", "M", "1MB", "-1", "0x", "0x+1", "1.5M", "99999999T", "\u{e9}", "0x1K"] {
             check_wrong(&format!("disk.img@{word}"), &format!("found offset `{word}`, {expected}"));
         }
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug)]
 pub(crate) struct Cache {
     blocks: HashMap<BlockNr, Entry>,
-    /// Use stamp → block, oldest first.
+    /// Use stamp to block, oldest first.
     ages: BTreeMap<u64, BlockNr>,
     stamp: u64,
     max_blocks: usize,

@@ -16,7 +16,7 @@ pub struct PendingFree {
 /// A set of blocks as sorted runs that neither overlap nor touch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RangeSet {
-    /// Start → end (exclusive).
+    /// Start to end (exclusive).
     runs: BTreeMap<u64, u64>,
 }
 

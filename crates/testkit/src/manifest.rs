@@ -194,7 +194,7 @@ impl Manifest {
     }
 }
 
-/// A JSON string with everything outside ASCII as `\uXXXX`.
+/// A JSON string with everything outside ASCII as an escape of four hexadecimal digits.
 fn ascii_json(out: &mut String, text: &str) {
     for c in Value::from(text).to_string().chars() {
         if c.is_ascii() {
