@@ -9,6 +9,7 @@
 
 mod context;
 mod convert;
+mod cost;
 mod edit;
 pub mod indirect;
 mod insert;
@@ -26,6 +27,7 @@ mod validate;
 
 pub use context::Context;
 pub use convert::{convert, convert_whole, mark_unwritten, to_zero};
+pub use cost::Cost;
 pub use insert::insert;
 pub use iter::Mappings;
 pub use lookup::{extent_at, lookup};

@@ -1,6 +1,12 @@
 //! Both kinds of map behind one face.
 
-use crate::{Context, Mapping, Mappings, NodeRead, Root, Summary, indirect};
+use crate::{
+    Context, Mapping, Mappings, NodeRead, NodeStore, Removed, Root, State, Summary, indirect,
+};
+use ext4_ondisk::{
+    Corrupt,
+    extent::{Extent, ROOT_LEN, empty_root},
+};
 use ext4_units::LogicalBlock;
 
 /// How an inode maps its blocks: by `EXT4_EXTENTS_FL`.
@@ -40,6 +46,75 @@ impl Format {
         match self {
             Self::Extents => Iter::Extents(Mappings::new(ctx, root, store, from, to)),
             Self::Indirect => Iter::Indirect(indirect::Mappings::new(ctx, root, store, from, to)),
+        }
+    }
+
+    /// The root of a file without blocks.
+    pub fn empty_root(self) -> Root {
+        match self {
+            Self::Extents => empty_root(),
+            Self::Indirect => [0; ROOT_LEN],
+        }
+    }
+
+    /// Maps a hole to `new`; see [`insert`](crate::insert()) and [`indirect::insert`]. The older map has no
+    /// unwritten blocks: it refuses them.
+    pub fn insert<S: NodeStore + ?Sized>(
+        self,
+        ctx: &Context,
+        root: &mut Root,
+        store: &mut S,
+        new: Extent,
+    ) -> Result<(), S::Error> {
+        match self {
+            Self::Extents => crate::insert(ctx, root, store, new),
+            Self::Indirect if new.unwritten => {
+                let place = format!("block map (inode {})", ctx.ino);
+                let fault = format!("unwritten blocks {} have no place in it", new.blocks());
+                Err(Corrupt::new(place, fault).into())
+            }
+            Self::Indirect => indirect::insert(ctx, root, store, new.lblk, new.blocks()),
+        }
+    }
+
+    /// Marks `len` blocks from `from` on as written, as far as their run goes; gives how many that are; see
+    /// [`convert`](crate::convert()). In the older map all blocks are.
+    pub fn convert<S: NodeStore + ?Sized>(
+        self,
+        ctx: &Context,
+        root: &mut Root,
+        store: &mut S,
+        from: LogicalBlock,
+        len: u32,
+    ) -> Result<u32, S::Error> {
+        match self {
+            Self::Extents => crate::convert(ctx, root, store, from, len),
+            Self::Indirect => {
+                let found = indirect::lookup(ctx, root, store, from)?;
+                if found.state == State::Hole {
+                    let place = format!("block map (inode {})", ctx.ino);
+                    let fault = format!("hole at logical block {from}, expected a block");
+                    return Err(Corrupt::new(place, fault).into());
+                }
+                Ok(found.len.min(len))
+            }
+        }
+    }
+
+    /// One step of unmapping the logical blocks from `from` up to, not including, `to`; see
+    /// [`remove`](crate::remove()) and [`indirect::remove`].
+    pub fn remove<S: NodeStore + ?Sized>(
+        self,
+        ctx: &Context,
+        root: &mut Root,
+        store: &mut S,
+        from: LogicalBlock,
+        to: LogicalBlock,
+        budget: usize,
+    ) -> Result<Removed, S::Error> {
+        match self {
+            Self::Extents => crate::remove(ctx, root, store, from, to, budget),
+            Self::Indirect => indirect::remove(ctx, root, store, from, to, budget),
         }
     }
 

@@ -66,6 +66,28 @@ impl Table {
         }
     }
 
+    /// A table without pointers.
+    pub(crate) fn holes_only(n: u32) -> Self {
+        Self(vec![0; n as usize])
+    }
+
+    /// Whether no slot points anywhere.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|it| *it == 0)
+    }
+
+    /// Sets a slot; one that does not exist is left alone.
+    pub(crate) fn set(&mut self, slot: u32, pointer: u32) {
+        if let Some(it) = self.0.get_mut(slot as usize) {
+            *it = pointer;
+        }
+    }
+
+    /// The table's bytes.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|it| it.to_le_bytes()).collect()
+    }
+
     /// How many slots from `slot` on, below `end`, continue it: holes, or one block after the other.
     pub(crate) fn run(&self, slot: u32, end: u32) -> u32 {
         let first = self.get(slot);

@@ -3,6 +3,7 @@
 
 mod damage;
 mod fault;
+mod indirect;
 mod model;
 mod shapes;
 mod store;

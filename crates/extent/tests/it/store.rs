@@ -1,6 +1,8 @@
 //! Blocks in memory, and a file mapped by them.
 
-use ext4_extent::{Context, Format, Mapping, NodeRead, NodeStore, Removed, Root, State, Summary};
+use ext4_extent::{
+    Context, Cost, Format, Mapping, NodeRead, NodeStore, Removed, Root, State, Summary,
+};
 use ext4_ondisk::{
     Corrupt,
     checksum::Csum,
@@ -32,6 +34,8 @@ pub(crate) struct MemStore {
     /// Allocations that still succeed.
     pub(crate) allocs_left: usize,
     pub(crate) n_writes: usize,
+    pub(crate) n_allocs: usize,
+    pub(crate) n_frees: usize,
 }
 
 impl Default for MemStore {
@@ -41,7 +45,15 @@ impl Default for MemStore {
             used: BTreeSet::new(),
             allocs_left: usize::MAX,
             n_writes: 0,
+            n_allocs: 0,
+            n_frees: 0,
         }
+    }
+}
+
+impl MemStore {
+    pub(crate) fn read_bytes(&self, blk: u64) -> Vec<u8> {
+        self.read(BlockNr(blk)).unwrap().to_vec()
     }
 }
 
@@ -66,12 +78,14 @@ impl NodeStore for MemStore {
         self.allocs_left = self.allocs_left.checked_sub(1).ok_or(Error::NoSpace)?;
         let blk = (1000..9000).find(|it| !self.used.contains(it)).unwrap();
         self.used.insert(blk);
+        self.n_allocs += 1;
         Ok(BlockNr(blk))
     }
 
     fn free(&mut self, blk: BlockNr) -> Result<(), Error> {
         assert!(self.used.remove(&blk.0), "block {blk} is freed twice");
         self.blocks.remove(&blk.0);
+        self.n_frees += 1;
         Ok(())
     }
 }
@@ -127,13 +141,32 @@ impl File {
         Self::with((0..n).map(|it| written(it * 2, 1, 100_000 + u64::from(it) * 2)))
     }
 
+    /// Does `change`, and holds what it touched against the cost foretold.
+    fn within<R>(
+        &mut self,
+        cost: Result<Cost, Corrupt>,
+        change: impl FnOnce(&mut Self) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let MemStore { n_writes, n_allocs, n_frees, .. } = self.store;
+        let res = change(self)?;
+        let cost = cost.unwrap();
+        assert!(self.store.n_writes - n_writes <= cost.written, "{cost:?}");
+        assert!(self.store.n_allocs - n_allocs <= cost.allocated, "{cost:?}");
+        assert!(self.store.n_frees - n_frees <= cost.freed, "{cost:?}");
+        Ok(res)
+    }
+
     pub(crate) fn insert(&mut self, it: Extent) -> Result<(), Error> {
-        ext4_extent::insert(&self.ctx, &mut self.root, &mut self.store, it)
+        self.within(self.format.insert_cost(&self.ctx, &self.root, it.len), |file| {
+            file.format.insert(&file.ctx, &mut file.root, &mut file.store, it)
+        })
     }
 
     pub(crate) fn convert(&mut self, from: u32, len: u32) -> Result<u32, Error> {
         let from = LogicalBlock(from);
-        ext4_extent::convert(&self.ctx, &mut self.root, &mut self.store, from, len)
+        self.within(self.format.convert_cost(&self.ctx, &self.root), |file| {
+            file.format.convert(&file.ctx, &mut file.root, &mut file.store, from, len)
+        })
     }
 
     pub(crate) fn convert_whole(&mut self, lblk: u32) -> Result<(), Error> {
@@ -148,7 +181,9 @@ impl File {
 
     pub(crate) fn remove(&mut self, from: u32, to: u32, budget: usize) -> Result<Removed, Error> {
         let (from, to) = (LogicalBlock(from), LogicalBlock(to));
-        ext4_extent::remove(&self.ctx, &mut self.root, &mut self.store, from, to, budget)
+        self.within(self.format.remove_cost(&self.ctx, &self.root), |file| {
+            file.format.remove(&file.ctx, &mut file.root, &mut file.store, from, to, budget)
+        })
     }
 
     /// Removes all of a range, the tree checked after each step; gives the number of steps.
@@ -163,6 +198,25 @@ impl File {
             assert!(!removed.freed.is_empty(), "a step that is not the last one does something");
         }
         unreachable!()
+    }
+
+    /// The same for the older map, whose last step may do nothing; gives what was freed.
+    pub(crate) fn remove_all_steps(
+        &mut self,
+        from: u32,
+        to: u32,
+        budget: usize,
+    ) -> Vec<(LogicalBlock, BlockRange)> {
+        let mut freed = Vec::new();
+        loop {
+            let removed = self.remove(from, to, budget).unwrap();
+            assert!(removed.freed.len() <= budget);
+            self.check();
+            freed.extend(removed.freed);
+            if removed.done {
+                return freed;
+            }
+        }
     }
 
     pub(crate) fn lookup(&self, lblk: u32) -> Result<Mapping, Error> {
@@ -181,13 +235,14 @@ impl File {
         sum
     }
 
-    pub(crate) fn mappings(&self) -> Vec<Mapping> {
+    pub(crate) fn all_mappings(&self) -> Vec<Mapping> {
         let (from, to) = (LogicalBlock(0), LogicalBlock(u32::MAX));
-        self.format
-            .iter(&self.ctx, &self.root, &self.store, from, to)
-            .map(Result::unwrap)
-            .filter(|it| it.state != State::Hole)
-            .collect()
+        self.format.iter(&self.ctx, &self.root, &self.store, from, to).map(Result::unwrap).collect()
+    }
+
+    /// Without the holes.
+    pub(crate) fn mappings(&self) -> Vec<Mapping> {
+        self.all_mappings().into_iter().filter(|it| it.state != State::Hole).collect()
     }
 
     /// Like "W0-3 U4-255".
