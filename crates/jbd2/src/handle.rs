@@ -64,12 +64,19 @@ impl<'j> Handle<'j> {
 
     /// [`revoke`](Self::revoke) of each block of `run`.
     pub fn revoke_run(&mut self, run: BlockRange) {
-        run.iter().for_each(|blk| self.revoke(blk));
+        for blk in run.iter() {
+            self.revoke(blk);
+        }
     }
 
     /// `run` was file data and is free now: nobody gets it before this transaction is committed,
     /// or a crash would give it back to its old owner with a stranger's bytes.
     pub fn free(&mut self, run: BlockRange) {
+        let written: Vec<_> =
+            self.overlay.blocks.range(run.start..run.end()).map(|(&blk, _)| blk).collect();
+        for blk in written {
+            self.revoke(blk);
+        }
         self.overlay.freed.insert(run);
     }
 
@@ -92,7 +99,7 @@ impl<'j> Handle<'j> {
 
     /// How many more blocks this handle may write or revoke.
     pub fn credits_left(&self) -> usize {
-        self.credits.saturating_sub(self.used())
+        self.credits.saturating_sub(self.overlay.n_blocks())
     }
 
     /// Hands the changes to the running transaction, all at once, and tells its id: they are
@@ -106,20 +113,15 @@ impl<'j> Handle<'j> {
     /// [`Error::TransactionTooBig`] and nothing is changed.
     pub fn stop(self) -> Result<Tid> {
         debug_assert!(
-            self.used() <= self.credits,
+            self.overlay.n_blocks() <= self.credits,
             "a handle of {} credits changed {} blocks",
             self.credits,
-            self.used()
+            self.overlay.n_blocks()
         );
         let Self { journal, pass, overlay, .. } = self;
         let res = journal.merge(overlay);
         drop(pass);
         res
-    }
-
-    /// Blocks written or revoked.
-    fn used(&self) -> usize {
-        self.overlay.blocks.len().saturating_add(self.overlay.revoked.len())
     }
 }
 

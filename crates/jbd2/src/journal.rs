@@ -1,106 +1,134 @@
-//! The journal as its users see it: reads, handles, and what is still pending.
+//! The journal as its users see it: opening and closing, handles, reads, what is still pending.
 
 use crate::{
-    Block, Error, Handle, MetaRead, PendingFree, Result, cache::Cache, gate::Gate, home,
-    transaction::Transaction,
+    Block, Error, Handle, Log, MetaRead, Options, PendingFree, Result, cache::Cache, gate::Gate,
+    home, state::State, transaction::Transaction, writer::Writer,
 };
 use ext4_blockdev::BlockDevice;
 use ext4_units::{BlockNr, BlockRange, BlockSize, Tid};
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-/// Clean metadata kept in memory unless told otherwise, in bytes.
+/// Clean metadata kept in memory when there is no log, in bytes.
 const CACHE_BYTES: usize = 16 << 20;
+
+/// With fewer blocks than this a log cannot hold a useful transaction.
+const MIN_RING: u32 = 64;
 
 /// The metadata of a filesystem: a cache of blocks, the running transaction and the log behind it.
 ///
 /// Any number of threads may read; one at a time may hold a [`Handle`]. A thread that holds one
-/// must not start another ([`Error::HandleOpen`]).
+/// must not start another ([`Error::HandleOpen`]). Committing does not wait for an open handle: it
+/// makes durable what was stopped before.
+///
+/// After the first write, flush or commit that fails the journal is aborted: nothing more is
+/// written ([`Error::Aborted`]), reads go on, and the log as it is on the device is what the next
+/// recovery works from.
+///
+/// The order a filesystem has to keep around it: INCOMPAT needs_recovery goes into the ext4
+/// superblock by [`write_through`](Self::write_through) and [`sync_data`](Self::sync_data) before
+/// the first [`start`](Self::start), and out of it, the same way, after
+/// [`checkpoint`](Self::checkpoint). A kernel that finds a log without the flag throws the log
+/// away.
 #[derive(Debug)]
 pub struct Journal {
     dev: Arc<dyn BlockDevice>,
     size: BlockSize,
+    // Locks are taken in this order: gate, writer, state.
     gate: Gate,
+    log: Option<LogSide>,
     state: Mutex<State>,
 }
 
-/// What readers and handles see. The lock is never held during a device operation, but for the
-/// rare read in [`Journal::read`] that lost its race three times.
+/// What a journal with a log has more.
 #[derive(Debug)]
-struct State {
-    running: Transaction,
-    /// Blocks on their way home around the log; readers must not see half of one.
-    in_place: BTreeMap<BlockNr, Block>,
-    cache: Cache,
-    /// Counts changes of blocks, so that a reader knows when what it read may be old.
-    changes: u64,
-    /// Counts changes of the set of pending frees.
-    free_generation: u64,
-    /// The first failure; nothing is written after it.
-    aborted: Option<Cow<'static, str>>,
+struct LogSide {
+    writer: Mutex<Writer>,
+    options: Options,
+    /// The most blocks of one transaction.
+    max_transaction: usize,
+    /// Block numbers the log can name are below this.
+    end_of_numbers: u64,
 }
 
 impl Journal {
     /// A journal for a filesystem that has none: handles write in place when they stop, a crash in
     /// between leaves whatever it leaves.
     pub fn without_log(dev: Arc<dyn BlockDevice>, size: BlockSize) -> Self {
-        Self {
-            dev,
-            size,
-            gate: Gate::default(),
-            state: Mutex::new(State {
-                running: Transaction::new(Tid(1)),
-                in_place: BTreeMap::new(),
-                cache: Cache::new(CACHE_BYTES / size.len()),
-                changes: 0,
-                free_generation: 0,
-                aborted: None,
-            }),
+        let state = State::new(Tid(1), Cache::new(CACHE_BYTES / size.len()));
+        Self { dev, size, gate: Gate::default(), log: None, state: Mutex::new(state) }
+    }
+
+    /// Opens the journal of the filesystem on `dev`. Writes nothing; what changes in the journal
+    /// superblock is written with the first commit.
+    ///
+    /// [`Error::NeedsRecovery`] unless the log is empty, [`Error::Damage`] when its superblock
+    /// makes no sense. A log with ASYNC_COMMIT is written with all flushes, which is always legal.
+    pub fn open(
+        dev: Arc<dyn BlockDevice>,
+        size: BlockSize,
+        log: Log,
+        options: Options,
+    ) -> Result<Self> {
+        let writer = Writer::open(Arc::clone(&dev), size, log, &options)?;
+        if writer.len() < MIN_RING {
+            let what = format!("{} blocks in the log, expected at least {MIN_RING}", writer.len());
+            return Err(Error::Unsupported(what.into()));
         }
+        let state = State::new(writer.first_tid(), Cache::new(options.cache_bytes / size.len()));
+        let log = LogSide {
+            max_transaction: options.max_transaction(size, writer.len()),
+            end_of_numbers: if writer.format.is_64bit { u64::MAX } else { 1 << 32 },
+            writer: Mutex::new(writer),
+            options,
+        };
+        Ok(Self { dev, size, gate: Gate::default(), log: Some(log), state: Mutex::new(state) })
     }
 
-    /// Whether there is a log, and so atomicity.
-    pub fn has_log(&self) -> bool {
-        false
-    }
-
-    /// Starts a handle that will write or revoke at most `credits` blocks. Waits while another
-    /// thread holds one; commits the running transaction first if both would not fit.
-    pub fn start(&self, credits: usize) -> Result<Handle<'_>> {
-        let pass = self.gate.enter()?;
-        self.check_alive()?;
-        Ok(Handle::new(self, pass, credits))
-    }
-
-    /// Makes every stopped handle durable.
-    pub fn commit(&self) -> Result<()> {
-        self.sync_data()
-    }
-
-    /// Makes the transaction `tid` durable, as [`Handle::stop`] told it; nothing is written if it
-    /// already is.
-    pub fn commit_tid(&self, tid: Tid) -> Result<()> {
-        let _ = tid;
-        self.commit()
-    }
-
-    /// Commits, writes everything home and leaves the log empty (`s_start` 0) and durable.
-    pub fn checkpoint(&self) -> Result<()> {
-        self.commit()
-    }
-
-    /// [`checkpoint`](Self::checkpoint), and the end of this journal.
+    /// Commits, writes everything home, leaves the log empty, and ends this journal.
     pub fn close(self) -> Result<()> {
         self.checkpoint()
     }
 
-    /// Makes data written to the device so far durable, and no metadata: all that an overwrite
-    /// with `O_DSYNC` needs.
+    /// Whether there is a log, and so atomicity.
+    pub fn has_log(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// The most credits a handle can ask for.
+    pub fn max_credits(&self) -> usize {
+        self.log.as_ref().map_or(usize::MAX, |log| log.max_transaction)
+    }
+
+    /// Starts a handle that will write or revoke at most `credits` blocks. Waits while another
+    /// thread holds one; commits the running transaction first if both would not fit into one.
+    ///
+    /// [`Error::TransactionTooBig`] when they never fit, [`Error::HandleOpen`] when this thread
+    /// holds a handle already, [`Error::Aborted`].
+    pub fn start(&self, credits: usize) -> Result<Handle<'_>> {
+        let pass = self.gate.enter()?;
+        self.state().check_alive()?;
+        if let Some(log) = &self.log {
+            let max = log.max_transaction;
+            if credits > max {
+                return Err(Error::TransactionTooBig { asked: credits, max });
+            }
+            let running = self.state().running.n_blocks();
+            let is_full = running.saturating_add(credits) > max;
+            if running > 0 && (is_full || log.options.commit_every_handle) {
+                self.commit()?;
+            }
+        }
+        Ok(Handle::new(self, pass, credits))
+    }
+
+    /// Makes data written to the filesystem's device so far durable, and no metadata: all that an
+    /// overwrite with `O_DSYNC` needs.
     pub fn sync_data(&self) -> Result<()> {
-        self.check_alive()?;
+        self.state().check_alive()?;
         let res = self.dev.flush().map_err(Error::Flush);
         self.or_abort(res)
     }
@@ -132,16 +160,14 @@ impl Journal {
     /// Whether a block of `run` was freed by a transaction that is not durable yet, and so must
     /// not be given to anybody.
     pub fn is_pending_free(&self, run: BlockRange) -> bool {
-        self.state().running.freed.overlaps(run)
+        self.state().is_pending_free(run)
     }
 
     /// All blocks freed by transactions that are not durable yet.
     pub fn pending_free(&self) -> PendingFree {
         let state = self.state();
-        PendingFree {
-            generation: state.free_generation,
-            ranges: state.running.freed.iter().collect(),
-        }
+        let ranges = state.pending_free().iter().collect();
+        PendingFree { generation: state.free_generation, ranges }
     }
 
     /// Changes whenever [`pending_free`](Self::pending_free) may have changed.
@@ -152,7 +178,24 @@ impl Journal {
     /// How many blocks a commit would make free for use: on `ENOSPC` a commit and another try are
     /// worth it when this is not 0.
     pub fn freed_in_running(&self) -> u64 {
-        self.state().running.freed.n_blocks()
+        self.state().pending_free().n_blocks()
+    }
+
+    /// The error that an aborted journal left in its superblock (`s_errno`, negative), 0 for none.
+    /// The filesystem notes it as its own error, then [clears](Self::clear_recorded_error) it.
+    pub fn recorded_error(&self) -> i32 {
+        self.writer().map_or(0, |writer| writer.errno())
+    }
+
+    /// Sets `s_errno` to 0, durably (`jbd2_journal_clear_err`).
+    pub fn clear_recorded_error(&self) -> Result<()> {
+        let Some(mut writer) = self.writer() else { return Ok(()) };
+        self.state().check_alive()?;
+        if writer.errno() == 0 {
+            return Ok(());
+        }
+        let res = writer.clear_errno();
+        self.or_abort_with(&mut writer, res)
     }
 
     /// The device of the filesystem.
@@ -164,12 +207,37 @@ impl Journal {
     pub(crate) fn merge(&self, overlay: Transaction) -> Result<Tid> {
         let mut state = self.state();
         state.check_alive()?;
-        for run in overlay.freed.iter() {
-            state.cache.remove_run(run);
+        let Some(log) = &self.log else {
+            for run in overlay.freed.iter() {
+                state.cache.remove_run(run);
+            }
+            let tid = state.running.tid;
+            self.write_in_place(state, overlay.blocks)?;
+            return Ok(tid);
+        };
+        if overlay.is_empty() && overlay.freed.is_empty() {
+            // What it saw may be in the running transaction.
+            let running = state.running.tid;
+            return Ok(if state.running.is_empty() { running.prev() } else { running });
         }
-        let tid = state.running.tid;
-        self.write_in_place(state, overlay.blocks)?;
-        Ok(tid)
+        let last = overlay.blocks.keys().chain(&overlay.revoked).max();
+        if let Some(blk) = last.filter(|blk| blk.0 >= log.end_of_numbers) {
+            let what = format!("block {blk} does not fit the log's 32-bit block numbers");
+            return Err(Error::Unsupported(what.into()));
+        }
+        let (asked, max) = (overlay.n_blocks(), log.max_transaction);
+        if asked > max {
+            return Err(Error::TransactionTooBig { asked, max });
+        }
+        // Only a handle that passed its credits gets here with too much; what it has read is the
+        // same after a commit.
+        if state.running.n_blocks() + asked > max {
+            drop(state);
+            self.commit()?;
+            state = self.state();
+        }
+        state.merge(overlay);
+        Ok(state.running.tid)
     }
 
     /// Writes blocks home around the log.
@@ -193,35 +261,55 @@ impl Journal {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_alive(&self) -> Result<()> {
-        self.state().check_alive()
+    /// The log, for one thread; `None` without one.
+    pub(crate) fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        Some(self.log.as_ref()?.writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The most committed blocks to keep in memory.
+    pub(crate) fn max_committed(&self) -> usize {
+        self.log.as_ref().map_or(0, |log| log.options.committed_bytes / self.size.len())
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.log.as_ref().map_or(Duration::ZERO, |log| log.options.clock.now())
     }
 
     /// Passes `res` on; a failure ends all writing.
     fn or_abort<T>(&self, res: Result<T>) -> Result<T> {
-        if let Err(err) = &res {
-            let mut state = self.state();
-            state.aborted.get_or_insert_with(|| err.to_string().into());
+        if let Err(err) = &res
+            && self.abort(err)
+            && let Some(log) = &self.log
+            // Whoever holds the log now meets the failed device by himself.
+            && let Ok(mut writer) = log.writer.try_lock()
+        {
+            writer.record_abort();
         }
         res
     }
-}
 
-impl State {
-    /// The version of `blk` that is newer than its home, if there is one.
-    fn dirty(&self, blk: BlockNr) -> Option<Block> {
-        self.running.blocks.get(&blk).or_else(|| self.in_place.get(&blk)).cloned()
+    /// As [`or_abort`](Self::or_abort), for whoever holds the log.
+    pub(crate) fn or_abort_with<T>(&self, writer: &mut Writer, res: Result<T>) -> Result<T> {
+        if let Err(err) = &res
+            && self.abort(err)
+        {
+            writer.record_abort();
+        }
+        res
     }
 
-    fn check_alive(&self) -> Result<()> {
-        match &self.aborted {
-            None => Ok(()),
-            Some(reason) => Err(Error::Aborted { reason: reason.clone() }),
+    /// Ends all writing; whether this was the first failure.
+    fn abort(&self, err: &Error) -> bool {
+        let mut state = self.state();
+        let is_first = state.aborted.is_none() && !matches!(err, Error::Aborted { .. });
+        if is_first {
+            state.aborted = Some(err.to_string().into());
         }
+        is_first
     }
 }
 
@@ -235,21 +323,21 @@ impl MetaRead for Journal {
         };
         let mut state = self.state();
         for _ in 0..3 {
-            if let Some(data) = state.dirty(blk).or_else(|| state.cache.get(blk)) {
+            if let Some(data) = state.find(blk) {
                 return Ok(data);
             }
             let before = state.changes;
             drop(state);
             let data = read()?;
             state = self.state();
-            // Somebody changed a block meanwhile; if it was this one its home may have been
-            // written while it was read.
+            // Otherwise somebody changed a block meanwhile; if it was this one its home may have
+            // been written while it was read.
             if state.changes == before {
                 state.cache.insert(blk, Block::clone(&data));
                 return Ok(data);
             }
         }
-        if let Some(data) = state.dirty(blk).or_else(|| state.cache.get(blk)) {
+        if let Some(data) = state.find(blk) {
             return Ok(data);
         }
         let data = read()?;
@@ -261,20 +349,15 @@ impl MetaRead for Journal {
         let blk = run.start;
         let past = || Error::OutOfRange { blk };
         let byte = blk.checked_byte(self.size).ok_or_else(past)?;
-        let end = run.end().checked_byte(self.size).ok_or_else(past)?;
-        if end > self.dev.len() {
-            let source = ext4_blockdev::Error::OutOfRange {
-                offset: byte,
-                len: end - byte,
-                device_len: self.dev.len(),
-            };
+        let end = run.start.checked_add(run.len).and_then(|end| end.checked_byte(self.size));
+        let len = end.ok_or_else(past)? - byte;
+        let device_len = self.dev.len();
+        if byte.saturating_add(len) > device_len {
+            let source = ext4_blockdev::Error::OutOfRange { offset: byte, len, device_len };
             return Err(Error::Io { blk, source });
         }
-        let state = self.state();
-        let before = state.changes;
-        drop(state);
-        let len = usize::try_from(run.len).ok().and_then(|n| n.checked_mul(self.size.len()));
-        let mut bytes = vec![0; len.ok_or_else(past)?];
+        let before = self.state().changes;
+        let mut bytes = vec![0; usize::try_from(len).map_err(|_too_long| past())?];
         self.dev.read_at(byte, &mut bytes).map_err(|source| Error::Io { blk, source })?;
         let below = bytes.chunks_exact(self.size.len()).map(Block::from).collect();
         let mut state = self.state();

@@ -26,6 +26,11 @@ impl Transaction {
         self.blocks.is_empty() && self.revoked.is_empty()
     }
 
+    /// Blocks written or revoked: what counts against credits.
+    pub(crate) fn n_blocks(&self) -> usize {
+        self.blocks.len().saturating_add(self.revoked.len())
+    }
+
     /// A new version of `blk`. A revoke of this same transaction is cancelled
     /// (`jbd2_journal_cancel_revoke`): it would have skipped this copy too.
     pub(crate) fn write(&mut self, blk: BlockNr, data: Block) {
