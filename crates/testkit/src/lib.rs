@@ -7,6 +7,7 @@
 pub mod crash;
 pub mod explore;
 pub mod image;
+pub mod judge;
 pub mod manifest;
 pub mod model;
 pub mod mount;
@@ -16,6 +17,7 @@ pub mod promise;
 pub mod recovery;
 pub mod rng;
 pub mod trace;
+pub mod view;
 
 /// An offset or length of something that is in memory.
 pub(crate) fn in_memory(n: u64) -> usize {

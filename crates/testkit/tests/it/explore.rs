@@ -136,7 +136,7 @@ fn explore(bug: Bug) -> Report {
         Ok::<(), ()>(())
     })
     .unwrap();
-    explorer.budget = Budget { states: 100_000, time: Duration::from_secs(60) };
+    explorer.budget = Budget { states: 100_000, time: Duration::from_mins(1) };
     let recover = |device: Device| {
         recover(&*device, bug);
         Ok(())

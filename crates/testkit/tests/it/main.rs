@@ -4,3 +4,5 @@
 mod explore;
 #[cfg(test)]
 mod images;
+#[cfg(test)]
+mod view;
