@@ -1,16 +1,19 @@
 //! An open filesystem.
 
-use crate::{Error, Result, alloc::GroupHints, orphan::OrphanSet, zones::SystemZones};
+use crate::{
+    Error, Result, alloc::GroupHints, open::Writing, orphan::OrphanSet, superblock,
+    zones::SystemZones,
+};
 use ext4_blockdev::BlockDevice;
 use ext4_jbd2::{Journal, MetaRead};
 use ext4_ondisk::{
-    Corrupt,
     features::{Operation, check},
     geometry::Geometry,
     group_desc::DescFormat,
     inode::InodeFormat,
-    superblock::{RawSuperblock, Superblock},
+    superblock::{JournalPlace, RawSuperblock, Superblock},
 };
+use ext4_units::{BlockRange, InodeNr};
 use std::sync::Arc;
 
 /// A filesystem on a device.
@@ -26,18 +29,22 @@ pub struct Filesystem {
     desc_format: DescFormat,
     inode_format: InodeFormat,
     zones: SystemZones,
+    /// The zones but for the log, whose own inode may map it.
+    zones_but_log: SystemZones,
     hints: GroupHints,
     orphans: OrphanSet,
+    /// There when it is open for writing.
+    writing: Option<Writing>,
 }
 
 impl Filesystem {
     /// Opens the filesystem as it is, for reading: no replay, nothing written. With a log that
     /// should be replayed first, what is read is what lies at home.
     pub fn open_read(device: Arc<dyn BlockDevice>) -> Result<Self> {
-        let superblock = read_superblock(&*device)?;
+        let superblock = superblock::read(&*device)?.superblock;
         check(Operation::Read, superblock.features)?;
         let journal = Journal::without_log(Arc::clone(&device), superblock.block_size);
-        Self::assemble(device, journal, superblock)
+        Self::assemble(device, journal, superblock, None)
     }
 
     /// Puts the parts together and finds out where the system's own blocks are.
@@ -45,6 +52,7 @@ impl Filesystem {
         device: Arc<dyn BlockDevice>,
         journal: Journal,
         superblock: Superblock,
+        writing: Option<Writing>,
     ) -> Result<Self> {
         let geometry = Geometry::new(&superblock);
         let bytes = u128::from(geometry.blocks_count) << geometry.block_size.bits();
@@ -61,14 +69,24 @@ impl Filesystem {
             desc_format: DescFormat::new(&superblock),
             inode_format: InodeFormat::new(&superblock),
             zones: SystemZones::default(),
+            zones_but_log: SystemZones::default(),
             hints: GroupHints::new(geometry.groups_count),
             orphans: OrphanSet::default(),
+            writing,
             device,
             journal,
             superblock,
             geometry,
         };
-        fs.zones = fs.find_zones();
+        let mut runs = fs.find_zones();
+        fs.zones_but_log = SystemZones::new(runs.clone());
+        // A log that cannot be found is the trouble of those who need it.
+        if let JournalPlace::Inode(ino) = fs.superblock.journal
+            && let Ok(log) = fs.log_blocks(ino)
+        {
+            runs.extend(log);
+        }
+        fs.zones = SystemZones::new(runs);
         Ok(fs)
     }
 
@@ -109,12 +127,24 @@ impl Filesystem {
         &self.zones
     }
 
+    /// Where the blocks of `ino` must not be.
+    pub(crate) fn zones_for(&self, ino: InodeNr) -> &SystemZones {
+        match self.superblock.journal {
+            JournalPlace::Inode(log) if log == ino => &self.zones_but_log,
+            _ => &self.zones,
+        }
+    }
+
     pub(crate) fn hints(&self) -> &GroupHints {
         &self.hints
     }
 
     pub(crate) fn orphans(&self) -> &OrphanSet {
         &self.orphans
+    }
+
+    pub(crate) fn writing(&self) -> Option<&Writing> {
+        self.writing.as_ref()
     }
 
     /// What one cluster adds to `i_blocks`, in 512-byte units.
@@ -132,7 +162,7 @@ impl Filesystem {
 
     /// All system blocks that can be found. Groups whose descriptor is damaged add nothing: what
     /// they hold is found out, with a message, by whoever asks for it.
-    fn find_zones(&self) -> SystemZones {
+    fn find_zones(&self) -> Vec<BlockRange> {
         let mut runs = Vec::new();
         for gi in self.geometry.groups() {
             match self.group(self.meta(), gi) {
@@ -140,19 +170,6 @@ impl Filesystem {
                 Err(_) => runs.push(self.geometry.base_metadata(gi)),
             }
         }
-        SystemZones::new(runs)
+        runs
     }
-}
-
-/// Reads and checks the primary superblock.
-pub(crate) fn read_superblock(device: &dyn BlockDevice) -> Result<Superblock> {
-    let mut bytes = [0; RawSuperblock::SIZE];
-    let need = RawSuperblock::OFFSET + RawSuperblock::SIZE as u64;
-    if device.len() < need {
-        let fault = format!("the device has {} bytes, expected at least {need}", device.len());
-        return Err(Error::corrupt("superblock", fault));
-    }
-    device.read_at(RawSuperblock::OFFSET, &mut bytes)?;
-    let raw = RawSuperblock::of(&bytes).ok_or_else(|| Corrupt::new("superblock", "too short"))?;
-    Ok(Superblock::decode(raw)?)
 }

@@ -1,5 +1,10 @@
 //! Logical to physical: which blocks of the device hold which blocks of a file.
 
+mod allocate;
+mod convert;
+mod remove;
+mod store;
+
 use crate::{Error, Filesystem, Inode, Result};
 use ext4_extent::{Context, Format, Mapping, NodeRead};
 use ext4_jbd2::MetaRead;
@@ -32,7 +37,7 @@ impl Filesystem {
             block_size: self.geometry().block_size,
             csum: inode.seed(self),
             blocks: self.geometry().all_blocks(),
-            zones: self.zones().runs(),
+            zones: self.zones_for(inode.ino).runs(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The extended attributes of an inode: in its body, in its block, and values in their own inodes.
 
+mod release;
+
 use crate::{Error, Filesystem, Inode, Result};
 use ext4_jbd2::MetaRead;
 use ext4_ondisk::{

@@ -25,7 +25,8 @@ impl Clock {
         Self::new(move || now)
     }
 
-    pub(crate) fn now(&self) -> Duration {
+    /// What it says now.
+    pub fn now(&self) -> Duration {
         (self.0)()
     }
 }

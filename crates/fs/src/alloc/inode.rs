@@ -1,7 +1,8 @@
 //! Allocating and freeing inode numbers.
 
 use super::group::inode_bitmap;
-use crate::{Error, Handle, Result};
+use crate::{Error, Filesystem, Handle, Result};
+use ext4_jbd2::MetaRead;
 use ext4_ondisk::{
     bitmap,
     group_desc::{GroupDesc, GroupFlags},
@@ -37,7 +38,7 @@ pub(crate) fn allocate_inode(h: &mut Handle<'_>, parent: InodeNr, is_dir: bool) 
 /// Marks `ino` used if it is not: a fast commit brings inodes that the bitmap does not know
 /// (`ext4_mark_inode_used`). Returns whether it was free.
 pub(crate) fn claim_inode(h: &mut Handle<'_>, ino: InodeNr, is_dir: bool) -> Result<bool> {
-    let (gi, bit) = place_of(h, ino)?;
+    let (gi, bit) = place_of(h.fs(), ino)?;
     if bitmap::is_set(&inode_bitmap(h.fs(), h, gi)?, bit) {
         return Ok(false);
     }
@@ -46,14 +47,14 @@ pub(crate) fn claim_inode(h: &mut Handle<'_>, ino: InodeNr, is_dir: bool) -> Res
 }
 
 /// Whether the inode bitmap has `ino` as used.
-pub(crate) fn is_inode_in_use(h: &Handle<'_>, ino: InodeNr) -> Result<bool> {
-    let (gi, bit) = place_of(h, ino)?;
-    Ok(bitmap::is_set(&inode_bitmap(h.fs(), h, gi)?, bit))
+pub(crate) fn is_inode_in_use(fs: &Filesystem, meta: &dyn MetaRead, ino: InodeNr) -> Result<bool> {
+    let (gi, bit) = place_of(fs, ino)?;
+    Ok(bitmap::is_set(&inode_bitmap(fs, meta, gi)?, bit))
 }
 
 /// Gives `ino` back (`ext4_free_inode`). The caller has written its last contents.
 pub(crate) fn free_inode(h: &mut Handle<'_>, ino: InodeNr, is_dir: bool) -> Result<()> {
-    let (gi, bit) = place_of(h, ino)?;
+    let (gi, bit) = place_of(h.fs(), ino)?;
     let mut bits = inode_bitmap(h.fs(), h, gi)?.to_vec();
     if !bitmap::is_set(&bits, bit) {
         let fault = format!("inode {ino} is free already, expected in use");
@@ -129,8 +130,8 @@ fn group_for_dir(h: &Handle<'_>, home: GroupNr) -> Result<GroupNr> {
     Ok(best.0)
 }
 
-fn place_of(h: &Handle<'_>, ino: InodeNr) -> Result<(GroupNr, u32)> {
-    let geo = h.fs().geometry();
+fn place_of(fs: &Filesystem, ino: InodeNr) -> Result<(GroupNr, u32)> {
+    let geo = fs.geometry();
     let place = geo.inode_place(ino).ok_or_else(|| {
         Error::corrupt(format!("inode {ino}"), format!("expected at most {}", geo.inodes_count))
     })?;

@@ -1,0 +1,120 @@
+//! Opening for writing, and closing: the two ends between which `needs_recovery` is set.
+
+use crate::{Error, Filesystem, Handle, Result};
+use ext4_jbd2::Clock;
+use ext4_ondisk::{
+    features::{Compat, Incompat, RoCompat},
+    superblock::{RawSuperblock, State},
+    time::Timestamp,
+};
+use std::sync::{Mutex, PoisonError};
+use zerocopy::IntoBytes as _;
+
+/// What a filesystem open for writing has on top of one open for reading.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    clock: Clock,
+    /// Whether the superblock says, durably, that the filesystem is in use.
+    is_marked: Mutex<bool>,
+}
+
+impl Writing {
+    pub(crate) fn new(clock: Clock, is_marked: bool) -> Self {
+        Self { clock, is_marked: Mutex::new(is_marked) }
+    }
+
+    /// Now, by the clock that was given at open.
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp {
+            sec: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            nsec: now.subsec_nanos(),
+        }
+    }
+}
+
+impl Filesystem {
+    /// Starts a handle which will change at most `credits` metadata blocks.
+    ///
+    /// The first one marks the filesystem as in use, durably, so that an open that never changes
+    /// anything writes nothing.
+    pub fn start(&self, credits: usize) -> Result<Handle<'_>> {
+        let writing = self.writing().ok_or(Error::ReadOnly)?;
+        let mut is_marked = writing.is_marked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*is_marked {
+            self.mark_in_use()?;
+            *is_marked = true;
+        }
+        drop(is_marked);
+        // One block more for the superblock, whose counts follow every allocation.
+        let blocks = self.journal().start(credits + 1)?;
+        Ok(Handle::new(self, blocks, writing.now()))
+    }
+
+    /// Makes everything done so far durable.
+    pub fn commit(&self) -> Result<()> {
+        Ok(self.journal().commit()?)
+    }
+
+    /// Ends writing: the log is emptied, and the superblock says that the filesystem is clean.
+    /// Dropping a filesystem instead leaves it as a power cut would.
+    pub fn close(self) -> Result<()> {
+        if self.writing().is_none() {
+            return Ok(());
+        }
+        // Crash here: needs_recovery is set and the log is whole, or already empty.
+        self.journal().checkpoint()?;
+        let has_orphans = !self.orphans().is_empty();
+        self.change_superblock_in_place(|raw| {
+            clear(&mut raw.s_feature_incompat, Incompat::RECOVER.bits());
+            if !has_orphans {
+                clear(&mut raw.s_feature_ro_compat, RoCompat::ORPHAN_PRESENT.bits());
+            }
+            raw.s_state.set(raw.s_state.get() | (self.superblock().state & State::VALID).bits());
+        })
+    }
+
+    /// `needs_recovery` must be durable before the first block of the log is written: with the flag
+    /// clear, a log that is not empty is thrown away. Without a log, the filesystem is no longer
+    /// valid until it is closed (`ext4_setup_super`).
+    fn mark_in_use(&self) -> Result<()> {
+        let has_log = self.journal().has_log();
+        let has_orphan_file = self.superblock().features.has_compat(Compat::ORPHAN_FILE);
+        self.change_superblock_in_place(|raw| {
+            if has_log {
+                set(&mut raw.s_feature_incompat, Incompat::RECOVER.bits());
+                if has_orphan_file {
+                    set(&mut raw.s_feature_ro_compat, RoCompat::ORPHAN_PRESENT.bits());
+                }
+            } else {
+                raw.s_state.set(raw.s_state.get() & !State::VALID.bits());
+            }
+        })
+    }
+
+    /// Changes the superblock around the log, durably. Only bytes of its first 512 may change, and
+    /// the checksum in the last 512: a write torn between the two is told from the flags that can
+    /// have changed ([`crate::superblock`]).
+    fn change_superblock_in_place(&self, change: impl FnOnce(&mut RawSuperblock)) -> Result<()> {
+        let (blk, offset) = self.geometry().superblock_place();
+        let mut block = self.meta().read(blk)?.to_vec();
+        let raw = block.get_mut(offset..).and_then(RawSuperblock::of_mut);
+        let raw = raw.ok_or_else(|| Error::corrupt("superblock", "does not fit its block"))?;
+        let before = raw.clone();
+        change(raw);
+        raw.update_checksum();
+        if raw.as_bytes() == before.as_bytes() {
+            return Ok(());
+        }
+        self.journal().write_through(blk, block)?;
+        Ok(self.journal().sync_data()?)
+    }
+}
+
+fn set(word: &mut zerocopy::little_endian::U32, bits: u32) {
+    word.set(word.get() | bits);
+}
+
+fn clear(word: &mut zerocopy::little_endian::U32, bits: u32) {
+    word.set(word.get() & !bits);
+}

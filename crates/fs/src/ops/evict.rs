@@ -1,0 +1,57 @@
+//! The end of an inode without links.
+
+use crate::{Error, Filesystem, Handle, Inode, Result, alloc::free_inode};
+use ext4_units::{InodeNr, LogicalBlock};
+
+impl Filesystem {
+    /// Deletes an inode that has no links and is on the orphan record: its blocks, a bounded step at
+    /// a time, then its attributes and itself in one handle (`ext4_evict_inode`).
+    pub(crate) fn evict(&self, ino: InodeNr) -> Result<()> {
+        let inode = self.inode(self.meta(), ino)?;
+        if inode.links_count != 0 {
+            let fault = format!("{} links, expected none", inode.links_count);
+            return Err(Error::corrupt(format!("inode {ino}"), fault));
+        }
+        if inode.has_blocks(self) {
+            self.free_all_blocks(&inode)?;
+        }
+        let mut h = self.start(Handle::ORPHAN_CREDITS + Handle::RELEASE_XATTRS_CREDITS + 4)?;
+        let mut inode = h.inode(ino)?;
+        let values = h.release_xattrs(&mut inode)?;
+        h.orphan_del(&mut inode)?;
+        h.set_size(&mut inode, 0)?;
+        inode.disk.dtime = h.now().encode_base().max(1);
+        h.put_inode(&inode)?;
+        free_inode(&mut h, ino, inode.is_dir())?;
+        h.stop()?;
+        // Crash here: the attribute values without users are on the orphan record themselves.
+        values.into_iter().try_for_each(|value| self.evict(value))
+    }
+
+    fn free_all_blocks(&self, inode: &Inode) -> Result<()> {
+        let is_metadata = self.data_is_metadata(inode);
+        let size = self.geometry().block_size;
+        // Freed metadata blocks are revoked one by one, so they go in windows, the last first.
+        let mut from = if is_metadata {
+            let blocks = size.blocks_for(inode.i_size);
+            LogicalBlock(u32::try_from(blocks).unwrap_or(u32::MAX).saturating_sub(1) & !63)
+        } else {
+            LogicalBlock(0)
+        };
+        loop {
+            let budget = self.unmap_budget();
+            let mut h =
+                self.start(self.unmap_credits(budget) + if is_metadata { 64 } else { 0 })?;
+            let mut inode = h.inode(inode.ino)?;
+            let done = h.unmap(&mut inode, from, LogicalBlock(u32::MAX), budget)?;
+            h.put_inode(&inode)?;
+            h.stop()?;
+            // Crash here: still on record without links; recovery goes on.
+            match (done, from.0) {
+                (false, _) => {}
+                (true, 0) => return Ok(()),
+                (true, at) => from = LogicalBlock(at.saturating_sub(64)),
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Finishing what a crash interrupted: `ext4_orphan_cleanup`.
+//!
+//! Each inode leaves its record in the handle that finishes it, so a crash in the middle leaves the
+//! rest for the next time.
+
+use super::{Record, file};
+use crate::{Error, Filesystem, Inode, Result, alloc::is_inode_in_use};
+use ext4_ondisk::{dir_entry::FileType, features::Compat, orphan_file, superblock::State};
+use ext4_units::InodeNr;
+
+/// What became of one recorded inode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The inode number on record; it may be one that does not exist.
+    pub ino: u32,
+    /// Whether the record was a slot of the orphan file, not the list.
+    pub in_file: bool,
+    /// What was done.
+    pub fate: OrphanFate,
+}
+
+/// What was done with an orphan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrphanFate {
+    /// It had no links: its blocks and itself were freed.
+    Deleted {
+        /// Its size before, in bytes.
+        size: u64,
+        /// Space freed, in units of 512 bytes.
+        sectors: u64,
+    },
+    /// It has links: everything beyond its size was freed.
+    Truncated {
+        /// Its size, in bytes.
+        size: u64,
+        /// Space freed, in units of 512 bytes.
+        sectors: u64,
+    },
+    /// The record makes no sense and was not followed; for the list that is its end.
+    Refused {
+        /// What is wrong.
+        fault: String,
+    },
+}
+
+impl Filesystem {
+    /// Finishes all recorded inodes: the list first, then the orphan file.
+    ///
+    /// A record that makes no sense ends the list and marks the filesystem as having errors; in the
+    /// file it stays. A filesystem marked so already loses its list and keeps its file, as at a
+    /// mount.
+    pub(crate) fn clean_orphans(&self) -> Result<Vec<Orphan>> {
+        let mut done = Vec::new();
+        if self.has_errors()? {
+            self.drop_list(false)?;
+        } else {
+            self.clean_list(&mut done)?;
+            self.clean_file(&mut done)?;
+        }
+        Ok(done)
+    }
+
+    /// Whether the superblock says that errors were seen.
+    pub fn has_errors(&self) -> Result<bool> {
+        let raw = self.raw_superblock(self.meta())?;
+        Ok(State::from_bits_retain(raw.s_state.get()).contains(State::ERROR))
+    }
+
+    fn clean_list(&self, done: &mut Vec<Orphan>) -> Result<()> {
+        // Each step takes one off; a list that runs in a circle comes to its end that way too, but
+        // one that is changed under us must not hold us for ever.
+        for _ in 0..=self.geometry().inodes_count {
+            let head = self.raw_superblock(self.meta())?.s_last_orphan.get();
+            if head == 0 {
+                return Ok(());
+            }
+            match self.orphan(head) {
+                Ok(inode) => {
+                    self.orphans().found(inode.ino, Record::List);
+                    let fate = self.finish(&inode)?;
+                    done.push(Orphan { ino: head, in_file: false, fate });
+                }
+                Err(Error::Corrupt(fault)) => {
+                    self.drop_list(true)?;
+                    let fate = OrphanFate::Refused { fault: fault.to_string() };
+                    done.push(Orphan { ino: head, in_file: false, fate });
+                    return Ok(());
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Err(Error::corrupt("orphan list", "has more members than there are inodes"))
+    }
+
+    fn clean_file(&self, done: &mut Vec<Orphan>) -> Result<()> {
+        if !self.superblock().features.has_compat(Compat::ORPHAN_FILE) {
+            return Ok(());
+        }
+        let file = self.orphan_file(self.meta())?;
+        for blk in self.orphan_file_blocks(self.meta(), &file)? {
+            let block = self.meta().read(blk)?;
+            orphan_file::verify(&block, blk, file.seed(self))?;
+            for (idx, ino) in orphan_file::entries(&block) {
+                let orphan = |fate| Orphan { ino: ino.get(), in_file: true, fate };
+                match self.orphan(ino.get()) {
+                    Ok(inode) => {
+                        self.orphans().found(ino, Record::File(file::Slot { blk, idx }));
+                        done.push(orphan(self.finish(&inode)?));
+                    }
+                    Err(Error::Corrupt(fault)) => {
+                        self.orphans().keep_leftovers();
+                        done.push(orphan(OrphanFate::Refused { fault: fault.to_string() }));
+                    }
+                    Err(err) => return Err(err),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a recorded inode and checks that the record can be true (`ext4_orphan_get`).
+    fn orphan(&self, nr: u32) -> Result<Inode> {
+        let refuse = |fault: String| Error::corrupt(format!("orphan inode {nr}"), fault);
+        let geo = self.geometry();
+        let ino = InodeNr::new(nr).filter(|_| nr >= geo.first_ino && nr <= geo.inodes_count);
+        let ino = ino
+            .ok_or_else(|| refuse(format!("expected {} to {}", geo.first_ino, geo.inodes_count)))?;
+        if !is_inode_in_use(self, self.meta(), ino)? {
+            return Err(refuse("is free in the inode bitmap".to_owned()));
+        }
+        let inode = self.inode(self.meta(), ino)?;
+        if inode.dtime > geo.inodes_count {
+            return Err(refuse(format!("next is {}, expected an inode", inode.dtime)));
+        }
+        let may_truncate = match inode.file_type() {
+            FileType::Regular | FileType::Directory => true,
+            FileType::Symlink => inode.has_blocks(self),
+            _ => false,
+        };
+        if inode.links_count > 0 && !may_truncate {
+            return Err(refuse(format!("has links and i_mode {:#o}", inode.mode)));
+        }
+        Ok(inode)
+    }
+
+    fn finish(&self, inode: &Inode) -> Result<OrphanFate> {
+        let (size, sectors) = (inode.i_size, inode.sectors);
+        if inode.links_count == 0 {
+            self.evict(inode.ino)?;
+            return Ok(OrphanFate::Deleted { size, sectors });
+        }
+        self.cut_to_size(inode.ino)?;
+        let left = self.inode(self.meta(), inode.ino)?.sectors;
+        Ok(OrphanFate::Truncated { size, sectors: sectors.saturating_sub(left) })
+    }
+
+    /// Empties the list without looking at its members, and if that is an error marks the filesystem as
+    /// having errors.
+    fn drop_list(&self, is_error: bool) -> Result<()> {
+        if self.raw_superblock(self.meta())?.s_last_orphan.get() == 0 {
+            return Ok(());
+        }
+        let mut h = self.start(1)?;
+        h.modify_superblock(|raw| {
+            raw.s_last_orphan.set(0);
+            if is_error {
+                raw.s_state.set(raw.s_state.get() | State::ERROR.bits());
+            }
+        })?;
+        h.stop()?;
+        Ok(())
+    }
+}

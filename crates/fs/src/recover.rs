@@ -1,0 +1,262 @@
+//! Bringing a filesystem back after a crash, as a mount would: replay the log, keep the history of
+//! errors, then finish what is on the orphan record.
+//!
+//! A crash in here is like the one before: the log stays as it is until everything is home and
+//! durable, and orphans are finished through the log.
+
+use crate::{
+    Error, Filesystem, Orphan, Result,
+    open::Writing,
+    superblock::{self, Found},
+};
+use ext4_blockdev::BlockDevice;
+use ext4_jbd2::{
+    Clock, Journal, Log,
+    recovery::{self, Replayed, Scan},
+};
+use ext4_ondisk::{
+    Corrupt,
+    features::{Incompat, Operation, check},
+    superblock::{RawSuperblock, State, Superblock, keep_error_history},
+};
+use ext4_units::BlockNr;
+use std::sync::Arc;
+
+/// What recovery needs besides the device.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The time of what it changes.
+    pub clock: Clock,
+    /// The device of an external journal.
+    pub journal_device: Option<Arc<dyn BlockDevice>>,
+    /// For tests: each handle gets a transaction of its own.
+    pub commit_every_handle: bool,
+}
+
+impl Options {
+    /// Recovery by this clock, the log inside the filesystem.
+    pub const fn new(clock: Clock) -> Self {
+        Self { clock, journal_device: None, commit_every_handle: false }
+    }
+}
+
+/// What recovery did.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The superblock's last write had been cut in two, and was made whole.
+    pub mended_superblock: bool,
+    /// The log, when it held anything.
+    pub replayed: Option<Replayed>,
+    /// The log held transactions, but `needs_recovery` was clear: it was thrown away, as the kernel
+    /// does.
+    pub discarded_log: bool,
+    /// The error that the journal had recorded (`s_errno`); the filesystem is marked as having
+    /// errors.
+    pub journal_errno: i32,
+    /// Operations of fast commits.
+    pub fast_commit_ops: u64,
+    /// The recorded inodes, in the order they were dealt with.
+    pub orphans: Vec<Orphan>,
+    /// The superblock's counts of free blocks and inodes were not the sums over the groups, which
+    /// is normal after a crash.
+    pub corrected_counts: bool,
+    /// Errors are recorded in the superblock: a full check is due.
+    pub has_errors: bool,
+}
+
+impl Report {
+    /// Whether there was nothing to do.
+    pub fn is_clean(&self) -> bool {
+        !self.mended_superblock
+            && self.replayed.is_none()
+            && !self.discarded_log
+            && self.journal_errno == 0
+            && self.orphans.is_empty()
+            && !self.corrected_counts
+    }
+}
+
+/// A filesystem open for writing, and what it took to get there.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The filesystem. [`Filesystem::close`] it, or the log stays in use.
+    pub fs: Filesystem,
+    /// What was done.
+    pub report: Report,
+}
+
+/// Opens a filesystem for writing, recovering it first where needed.
+///
+/// On a clean filesystem nothing is written. On an error the device is as far as recovery had come,
+/// and can be recovered again.
+pub fn recover(device: Arc<dyn BlockDevice>, options: &Options) -> Result<Recovered> {
+    let mut report = Report::default();
+    let found = find_superblock(&device, options, &mut report)?;
+    let sb = found.superblock;
+    check(Operation::Replay, sb.features)?;
+    let reader = reader(&device, sb.clone())?;
+    let log = reader.find_log(options.journal_device.as_ref())?;
+    let mut sb = sb;
+    if let Some(log) = &log {
+        let scan = scan_log(&device, log, &sb)?;
+        replay_log(
+            &device,
+            log,
+            &scan,
+            &found.raw,
+            reader.geometry().superblock_place(),
+            &mut report,
+        )?;
+        sb = superblock::read(&*device)?.superblock;
+    }
+    check(Operation::Write, sb.features)?;
+    let fs = open(&device, sb, log, options)?;
+    report.orphans = fs.clean_orphans()?;
+    report.corrected_counts = fs.correct_counts()?;
+    report.has_errors = fs.has_errors()?;
+    Ok(Recovered { fs, report })
+}
+
+/// The primary superblock, mended if its last write was torn.
+///
+/// One that fits no flags may still be torn by the write of a checkpoint. Then the log has a whole
+/// copy of it, and its bytes are good enough to find the log: nothing that says where things are
+/// ever changes.
+fn find_superblock(
+    device: &Arc<dyn BlockDevice>,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Found> {
+    let err = match superblock::read(&**device) {
+        Ok(found) if !found.was_torn => return Ok(found),
+        Ok(found) => {
+            report.mended_superblock = true;
+            write_superblock(&**device, &found.raw)?;
+            return Ok(found);
+        }
+        Err(Error::Corrupt(err)) if err.is_checksum => err,
+        Err(err) => return Err(err),
+    };
+    let raw = superblock::read_raw(&**device)?;
+    let sb = Superblock::decode_unverified(&raw)?;
+    check(Operation::Replay, sb.features)?;
+    let reader = reader(device, sb.clone())?;
+    let Some(log) = reader.find_log(options.journal_device.as_ref())? else {
+        return Err(err.into());
+    };
+    let scan = scan_log(device, &log, &sb)?;
+    if !scan.homes().contains(&reader.geometry().superblock_place().0) {
+        return Err(err.into());
+    }
+    report.mended_superblock = true;
+    replay_log(device, &log, &scan, &raw, reader.geometry().superblock_place(), report)?;
+    superblock::read(&**device)
+}
+
+fn write_superblock(device: &dyn BlockDevice, raw: &RawSuperblock) -> Result<()> {
+    device.write_at(RawSuperblock::OFFSET, zerocopy::IntoBytes::as_bytes(raw))?;
+    Ok(device.flush()?)
+}
+
+fn reader(device: &Arc<dyn BlockDevice>, sb: Superblock) -> Result<Filesystem> {
+    let journal = Journal::without_log(Arc::clone(device), sb.block_size);
+    Filesystem::assemble(Arc::clone(device), journal, sb, None)
+}
+
+fn scan_log(device: &Arc<dyn BlockDevice>, log: &Log, sb: &Superblock) -> Result<Scan> {
+    let geo = ext4_ondisk::geometry::Geometry::new(sb);
+    let options = recovery::Options {
+        block_size: sb.block_size,
+        home: geo.all_blocks(),
+        inode_size: sb.inode_size,
+        metadata_csum: sb.metadata_csum().is_some(),
+    };
+    Ok(recovery::scan(&**device, log, &options)?)
+}
+
+/// Replays the log and empties it. `before` is the superblock as it was: its error history and
+/// error state survive an older copy in the log (`ext4_load_journal`).
+fn replay_log(
+    device: &Arc<dyn BlockDevice>,
+    log: &Log,
+    scan: &Scan,
+    before: &RawSuperblock,
+    superblock_place: (BlockNr, usize),
+    report: &mut Report,
+) -> Result<()> {
+    report.journal_errno = scan.superblock.errno;
+    let needs_recovery = before.s_feature_incompat.get() & Incompat::RECOVER.bits() != 0;
+    if !scan.is_empty() && (needs_recovery || report.mended_superblock) {
+        let (superblock_blk, offset) = superblock_place;
+        let replayed = scan.replay(&**device, log, &mut |blk, bytes| {
+            if blk == superblock_blk
+                && let Some(new) = bytes.get_mut(offset..).and_then(RawSuperblock::of_mut)
+            {
+                keep_error_history(before, new);
+            }
+        })?;
+        report.replayed = Some(replayed);
+    } else if !scan.is_empty() {
+        report.discarded_log = true;
+    }
+    if scan.superblock.errno != 0 {
+        // Crash here: the journal still has the error, and will be asked again.
+        let mut raw = superblock::read(&**device)?.raw;
+        raw.s_state.set(raw.s_state.get() | State::ERROR.bits());
+        raw.update_checksum();
+        write_superblock(&**device, &raw)?;
+    }
+    scan.reset(&**device, log)?;
+    Ok(())
+}
+
+fn open(
+    device: &Arc<dyn BlockDevice>,
+    sb: Superblock,
+    log: Option<Log>,
+    options: &Options,
+) -> Result<Filesystem> {
+    let is_marked = sb.features.has_incompat(Incompat::RECOVER);
+    let journal = match log {
+        None => Journal::without_log(Arc::clone(device), sb.block_size),
+        Some(log) => {
+            let mut journal = ext4_jbd2::Options::new(options.clock.clone());
+            journal.is_64bit = sb.features.has_incompat(Incompat::BIT64);
+            journal.metadata_csum = sb.metadata_csum().is_some();
+            journal.fast_commit =
+                sb.features.has_compat(ext4_ondisk::features::Compat::FAST_COMMIT);
+            journal.commit_every_handle = options.commit_every_handle;
+            Journal::open(Arc::clone(device), sb.block_size, log, journal)?
+        }
+    };
+    let writing = Writing::new(options.clock.clone(), is_marked);
+    Filesystem::assemble(Arc::clone(device), journal, sb, Some(writing))
+}
+
+impl Filesystem {
+    /// Makes the superblock's free counts the sums over the groups: the kernel keeps them current
+    /// only at unmount (`ext4_percpu_param_init` at a mount).
+    fn correct_counts(&self) -> Result<bool> {
+        let (mut clusters, mut inodes) = (0u64, 0u64);
+        for gi in self.geometry().groups() {
+            let desc = self.group(self.meta(), gi)?;
+            clusters += u64::from(desc.free_clusters);
+            inodes += u64::from(desc.free_inodes);
+        }
+        let blocks = clusters << self.geometry().cluster_ratio_bits;
+        let inodes = u32::try_from(inodes).map_err(|_too_many| {
+            Corrupt::new("group descriptors", format!("{inodes} free inodes in all"))
+        })?;
+        let raw = self.raw_superblock(self.meta())?;
+        if raw.free_blocks_count() == blocks && raw.s_free_inodes_count.get() == inodes {
+            return Ok(false);
+        }
+        let mut h = self.start(1)?;
+        h.modify_superblock(|raw| {
+            raw.set_free_blocks_count(blocks);
+            raw.s_free_inodes_count.set(inodes);
+        })?;
+        h.stop()?;
+        Ok(true)
+    }
+}

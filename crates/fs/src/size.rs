@@ -1,0 +1,47 @@
+//! `i_size` and `i_disksize`: the only place that moves them.
+
+use crate::{Error, Handle, Inode, Result};
+use ext4_ondisk::features::RoCompat;
+
+/// The largest size that a filesystem without RO_COMPAT large_file may have in it.
+const MAX_SMALL_FILE: u64 = (1 << 31) - 1;
+
+impl Handle<'_> {
+    /// Sets both sizes. The caller writes the inode back, in this handle.
+    ///
+    /// The first size beyond 2^31 - 1 sets large_file in the superblock
+    /// (`ext4_update_dynamic_rev` and its callers).
+    pub fn set_size(&mut self, inode: &mut Inode, size: u64) -> Result<()> {
+        let max = self.fs().geometry().max_size(inode.has_extents());
+        if size > max {
+            return Err(Error::TooBig { ino: inode.ino, offset: size, max });
+        }
+        inode.i_size = size;
+        inode.disk.size = size;
+        let large_file = RoCompat::LARGE_FILE.bits();
+        if size > MAX_SMALL_FILE
+            && self.fs().raw_superblock(self)?.s_feature_ro_compat.get() & large_file == 0
+        {
+            self.modify_superblock(|raw| {
+                raw.s_feature_ro_compat.set(raw.s_feature_ro_compat.get() | large_file);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Raises both sizes to `end` where they are below it (`ext4_handle_inode_extension`), and
+    /// tells whether one was. The caller writes the inode back, in this handle.
+    ///
+    /// The data up to `end` must be on the device before this handle's transaction commits.
+    pub fn raise_size(&mut self, inode: &mut Inode, end: u64) -> Result<bool> {
+        if end <= inode.i_disksize() && end <= inode.i_size {
+            return Ok(false);
+        }
+        // `i_size` first: on disk there is only one value, the user's is never the smaller one.
+        let user = inode.i_size.max(end);
+        let disk = inode.i_disksize().max(end);
+        self.set_size(inode, disk)?;
+        inode.i_size = user;
+        Ok(true)
+    }
+}
