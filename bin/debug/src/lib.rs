@@ -2,6 +2,7 @@
 //! it.
 
 pub mod cli;
+pub mod manifest;
 pub mod run;
 pub mod sections;
 

@@ -2,7 +2,7 @@
 
 use crate::{Error, Filesystem, Inode, Result};
 use ext4_jbd2::MetaRead;
-use ext4_ondisk::Corrupt;
+use ext4_ondisk::{Corrupt, inode::InodeFlags};
 use ext4_units::InodeNr;
 use std::{collections::BTreeSet, fmt, ops::ControlFlow};
 
@@ -12,7 +12,8 @@ const MAX_PATH: usize = 1 << 16;
 /// A name of the tree.
 #[derive(Clone, Debug)]
 pub struct Visit {
-    /// The path, from `/`.
+    /// The path, from `/`. A name in an encrypted directory, which may be any bytes, is given in
+    /// base64url.
     pub path: Vec<u8>,
     /// What it names.
     pub inode: Inode,
@@ -94,16 +95,20 @@ impl Walk<'_> {
             if entry.is_dot_or_dotdot() {
                 return Ok(ControlFlow::Continue(()));
             }
-            if entry.name.iter().any(|&byte| byte == b'/' || byte == 0) {
-                let fault =
-                    format!("name \"{}\" of inode {}", entry.name.escape_ascii(), entry.ino);
+            let name = if dir.flags.contains(InodeFlags::ENCRYPT) {
+                base64url(&entry.name)
+            } else {
+                entry.name
+            };
+            if name.iter().any(|&byte| byte == b'/' || byte == 0) {
+                let fault = format!("name \"{}\" of inode {}", name.escape_ascii(), entry.ino);
                 return Err(Corrupt::new(format!("directory inode {}", dir.ino), fault).into());
             }
             let mut full = path.to_vec();
             if full.last() != Some(&b'/') {
                 full.push(b'/');
             }
-            full.extend_from_slice(&entry.name);
+            full.extend_from_slice(&name);
             found.push((full, entry.ino));
             Ok(ControlFlow::Continue(()))
         });
@@ -122,5 +127,37 @@ impl Iterator for Walk<'_> {
         }
         let (path, ino) = self.pending.pop()?;
         Some(self.visit(path, ino))
+    }
+}
+
+/// Without padding, as the kernel shows names whose key it lacks.
+fn base64url(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0, |word, &byte| word << 8 | usize::from(byte))
+            << (8 * (3 - chunk.len()));
+        text.extend((0..=chunk.len()).map(|i| DIGITS[word >> (18 - 6 * i) & 63]));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 4648, section 10, and one with both odd digits.
+    #[test]
+    fn base64url_is_that_of_the_rfc() {
+        for (bytes, text) in [
+            (&b""[..], ""),
+            (b"f", "Zg"),
+            (b"fo", "Zm8"),
+            (b"foo", "Zm9v"),
+            (b"foobar", "Zm9vYmFy"),
+            (b"\xfb\xff", "-_8"),
+        ] {
+            assert_eq!(base64url(bytes), text.as_bytes());
+        }
     }
 }
