@@ -120,7 +120,7 @@ pub enum Command {
     /// What a block is, and who owns it
     Block {
         /// The block's number in the filesystem
-        #[arg(value_name = "N")]
+        #[arg(value_name = "N", allow_negative_numbers = true)]
         block: u64,
 
         /// Also its bytes in hexadecimal
@@ -152,20 +152,20 @@ impl Spec {
     /// Reads `<12>` or an absolute path.
     ///
     /// # Errors
-    /// Says what was typed and what was expected.
+    /// Says what was expected.
     pub fn parse(typed: &OsStr) -> Result<Self, String> {
         let bytes = typed.as_bytes();
         if let Some(number) = bytes.strip_prefix(b"<").and_then(|it| it.strip_suffix(b">")) {
             let number = std::str::from_utf8(number).ok().and_then(|it| it.parse().ok());
             return match number {
                 Some(ino) if ino > 0 => Ok(Self::Inode(ino)),
-                _ => Err(format!("{}: expected an inode number from 1 up", Name(bytes))),
+                _ => Err("expected an inode number from 1 up".to_owned()),
             };
         }
         if bytes.starts_with(b"/") {
             return Ok(Self::Path(bytes.to_vec()));
         }
-        Err(format!("{}: expected a path from / or an inode number as <12>", Name(bytes)))
+        Err("expected a path from / or an inode number as <12>".to_owned())
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Args {
     ///
     /// In bytes, with k, M, G, T or P for powers of 1024. May lie beyond the end: what is between
     /// becomes a hole.
-    #[arg(short, long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
+    #[arg(short, long, value_name = "SIZE", default_value = "0", value_parser = parse_size, allow_negative_numbers = true)]
     pub offset: u64,
 
     /// Where to read from instead of standard input
@@ -37,7 +37,7 @@ pub struct Args {
     pub input: Option<PathBuf>,
 
     /// Write at most so many bytes of the input
-    #[arg(short, long, alias = "count", value_name = "SIZE", value_parser = parse_size)]
+    #[arg(short, long, alias = "count", value_name = "SIZE", value_parser = parse_size, allow_negative_numbers = true)]
     pub length: Option<u64>,
 
     /// Begin at the end of the file
@@ -131,7 +131,7 @@ pub struct Args {
 fn mode(typed: &str) -> Result<u16, String> {
     match u16::from_str_radix(typed, 8) {
         Ok(mode) if mode <= 0o7777 && !typed.starts_with('+') => Ok(mode),
-        _ => Err(format!("{typed:?} is not a mode, expected octal digits from 0 to 7777")),
+        _ => Err("not a mode, expected octal digits from 0 to 7777".to_owned()),
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
         refused(&["disk.img"], "no path inside the image");
         refused(&["d:/x", "--append", "--offset", "1"], "cannot be used with");
         refused(&["d:/x", "--no-create", "--mode", "600"], "cannot be used with");
-        refused(&["d:/x", "--mode", "888"], "is not a mode");
+        refused(&["d:/x", "--mode", "888"], "not a mode");
         refused(&["d:/x", "--transfer", "1000"], "expected a multiple of 512 up to 64M");
         refused(&["d:/x", "--in-flight", "0"], "1..=1024");
         refused(&["d:/x", "--tour"], "cannot be used with");

@@ -81,7 +81,7 @@ mod tests {
         );
         check(
             &["x", "--offset", "4q"],
-            "invalid value '4q' for '--offset <OFFSET>': \"4q\": unknown unit \"q\", \
+            "invalid value '4q' for '--offset <OFFSET>': unknown unit \"q\", \
              expected k, M, G, T or P, KiB .. or kB .. (see --help)",
         );
         check(

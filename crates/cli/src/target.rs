@@ -22,15 +22,13 @@ impl Target {
     /// Says what is missing.
     pub fn parse(typed: &OsStr) -> Result<Self, String> {
         let bytes = typed.as_bytes();
-        let shown = crate::name::Name(bytes);
         let Some(colon) = bytes.windows(2).rposition(|it| it == b":/") else {
-            return Err(format!(
-                "{shown}: no path inside the image, expected IMAGE:/PATH such as disk.img:/db.bin"
-            ));
+            return Err("no path inside the image, expected IMAGE:/PATH such as disk.img:/db.bin"
+                .to_owned());
         };
         let (image, path) = (&bytes[..colon], &bytes[colon + 1..]);
         if image.is_empty() {
-            return Err(format!("{shown}: no image before the colon, expected IMAGE:/PATH"));
+            return Err("no image before the colon, expected IMAGE:/PATH".to_owned());
         }
         Ok(Self { image: OsString::from_vec(image.to_vec()), path: path.to_vec() })
     }

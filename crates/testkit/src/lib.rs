@@ -13,6 +13,7 @@ pub mod model;
 pub mod mount;
 pub mod oracle;
 pub mod process;
+pub mod program;
 pub mod promise;
 pub mod recovery;
 pub mod rng;

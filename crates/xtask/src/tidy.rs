@@ -37,7 +37,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde", &["bin", "cli", "testkit"]),
     ("serde_json", &["bin", "cli", "testkit", "xtask"]),
     ("signal-hook", &["cli"]),
-    ("snapbox", &[]),
     ("tempfile", &["bin", "testkit"]),
     ("trycmd", &[]),
 ];

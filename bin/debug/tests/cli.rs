@@ -1,0 +1,23 @@
+//! The command line: what every program has to refuse, and what is printed.
+
+use ext4_testkit::{batteries, program::Program};
+
+const PROGRAM: Program = Program {
+    name: "ext4-debug",
+    exe: env!("CARGO_BIN_EXE_ext4-debug"),
+    args: |image| vec![image.into(), "super".into()],
+    writes: false,
+};
+
+batteries! {
+    PROGRAM;
+    accepts_help
+    accepts_version
+    rejects_a_bad_option
+    rejects_no_arguments
+}
+
+#[test]
+fn what_is_printed_is_what_the_cases_say() {
+    trycmd::TestCases::new().case("../../fixtures/cli/ext4-debug/*.trycmd");
+}

@@ -1,0 +1,27 @@
+//! The command line: what every program has to refuse, and what is printed.
+
+use ext4_testkit::{batteries, program::Program};
+
+const PROGRAM: Program = Program {
+    name: "dio-write",
+    exe: env!("CARGO_BIN_EXE_dio-write"),
+    args: |image| {
+        let mut target = image.as_os_str().to_owned();
+        target.push(":/file");
+        vec![target]
+    },
+    writes: true,
+};
+
+batteries! {
+    PROGRAM;
+    accepts_help
+    accepts_version
+    rejects_a_bad_option
+    rejects_no_arguments
+}
+
+#[test]
+fn what_is_printed_is_what_the_cases_say() {
+    trycmd::TestCases::new().case("../../fixtures/cli/dio-write/*.trycmd");
+}

@@ -1,0 +1,23 @@
+//! The command line: what every program has to refuse, and what is printed.
+
+use ext4_testkit::{batteries, program::Program};
+
+const PROGRAM: Program = Program {
+    name: "fsck-orphans",
+    exe: env!("CARGO_BIN_EXE_fsck-orphans"),
+    args: |image| vec![image.into(), "-y".into()],
+    writes: true,
+};
+
+batteries! {
+    PROGRAM;
+    accepts_help
+    accepts_version
+    rejects_a_bad_option
+    rejects_no_arguments
+}
+
+#[test]
+fn what_is_printed_is_what_the_cases_say() {
+    trycmd::TestCases::new().case("../../fixtures/cli/fsck-orphans/*.trycmd");
+}
