@@ -4,6 +4,7 @@
 //! needs of it (recovery, a check, an operation) comes in as a closure, so the answers stay
 //! independent.
 
+pub mod corpus;
 pub mod crash;
 pub mod explore;
 pub mod image;

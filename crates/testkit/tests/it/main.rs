@@ -1,6 +1,8 @@
 //! The testkit, tested: oracles agree with recipes, planted bugs are found.
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod explore;
 #[cfg(test)]
 mod images;
