@@ -11,6 +11,7 @@ use ext4_units::{BlockSize, InodeNr, LogicalBlock};
 
 /// One directory's facts.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the inode and the superblock")]
 pub struct Context {
     /// The directory's inode.
     pub ino: InodeNr,
@@ -73,11 +74,42 @@ impl Context {
         if self.has_filetype { file_type.raw() } else { 0 }
     }
 
-    pub(crate) fn name_is_short_enough(&self, name: &[u8]) -> Result<(), Error> {
+    /// Refuses a name that is too long to be anywhere.
+    pub(crate) fn check_len(&self, name: &[u8]) -> Result<(), Error> {
         match name.len() {
             0..=NAME_MAX => Ok(()),
             len => Err(Error::NameTooLong { dir: self.ino, len }),
         }
+    }
+
+    /// Refuses a name that no entry may be given, or be removed by.
+    pub(crate) fn check_name(&self, name: &[u8]) -> Result<(), Error> {
+        self.check_len(name)?;
+        if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+            return Err(Error::BadName { dir: self.ino, name: escape(name) });
+        }
+        Ok(())
+    }
+
+    /// Refuses a directory whose names mean more than their bytes.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        if self.is_casefolded {
+            return Err(Error::Unsupported { dir: self.ino, what: "a case-folded directory" });
+        }
+        Ok(())
+    }
+
+    /// Refuses a directory that new names cannot be put in: encrypted ones need a key.
+    pub(crate) fn check_insertable(&self) -> Result<(), Error> {
+        self.check_writable()?;
+        if self.is_encrypted {
+            return Err(Error::Unsupported { dir: self.ino, what: "an encrypted directory" });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn exists(&self, name: &[u8]) -> Error {
+        Error::Exists { dir: self.ino, name: escape(name) }
     }
 
     pub(crate) fn not_found(&self, name: &[u8]) -> Error {

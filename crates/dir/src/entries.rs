@@ -42,9 +42,10 @@ impl Entry {
     pub(crate) fn new(context: &Context, record: &Record<'_>, lblk: LogicalBlock) -> Option<Self> {
         Some(Self {
             ino: record.ino?,
-            file_type: match context.has_filetype {
-                true => FileType::from_raw(record.file_type),
-                false => FileType::Unknown,
+            file_type: if context.has_filetype {
+                FileType::from_raw(record.file_type)
+            } else {
+                FileType::Unknown
             },
             name: record.name.to_vec(),
             place: Place { lblk, offset: record.offset },

@@ -13,7 +13,7 @@ pub fn find<S: DirRead + ?Sized>(
     store: &S,
     name: &[u8],
 ) -> Result<Option<Entry>, S::Error> {
-    context.name_is_short_enough(name)?;
+    context.check_len(name)?;
     if matches!(name, b"." | b"..") {
         // These two are nowhere but in the first block.
         return match store.n_blocks() {

@@ -4,16 +4,25 @@
 //! inodes, allocation or the journal. After an error of an operation that writes, the caller
 //! abandons what the store was told: nothing is half done only then.
 
+mod area;
 mod block;
+mod change;
 mod context;
 mod entries;
 mod error;
 mod find;
+mod index;
+pub mod inline;
+mod insert;
+mod leaf;
 mod probe;
 mod store;
 
+pub use change::{remove, set_entry};
 pub use context::Context;
 pub use entries::{Entries, Entry, Place, entries, is_empty};
 pub use error::Error;
 pub use find::find;
+pub use insert::{Outcome, insert, insert_appends, insert_blocks};
+pub use leaf::new_directory;
 pub use store::{DirRead, DirStore};

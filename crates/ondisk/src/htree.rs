@@ -178,18 +178,20 @@ impl DxContext {
         };
         let dotdot = usize::from(raw.dotdot_rec_len.get());
         if raw.dot_rec_len != 12 || dotdot != self.block_size.len() - 12 {
-            return Err(fault(format!(
+            return Err(self.unsummable(fault(format!(
                 "entries of {} and {dotdot} bytes before the index, expected 12 and {}",
                 raw.dot_rec_len,
                 self.block_size.len() - 12
-            )));
+            ))));
         }
         if raw.reserved_zero != 0 || raw.info_length != INFO_LEN {
-            return Err(fault(format!(
+            return Err(self.unsummable(fault(format!(
                 "info length {} and reserved {}, expected 8 and 0",
                 raw.info_length, raw.reserved_zero
-            )));
+            ))));
         }
+        let info = DxInfo { hash_version: raw.hash_version, indirect_levels: raw.indirect_levels };
+        let root = self.parse(block, Some(info), ROOT_OFFSET, &place)?;
         if raw.unused_flags & 1 != 0 {
             return Err(fault(format!("flags {:#04x}, expected bit 0 clear", raw.unused_flags)));
         }
@@ -200,8 +202,13 @@ impl DxContext {
                 raw.indirect_levels
             )));
         }
-        let info = DxInfo { hash_version: raw.hash_version, indirect_levels: raw.indirect_levels };
-        self.parse(block, Some(info), ROOT_OFFSET, &place)
+        Ok(root)
+    }
+
+    /// The fault of a block that does not say where its checksum is: under metadata_csum the kernel
+    /// answers EFSBADCRC (`ext4_dx_csum_verify`).
+    fn unsummable(&self, corrupt: Corrupt) -> Corrupt {
+        Corrupt { is_checksum: self.csum.is_some(), ..corrupt }
     }
 
     /// Reads logical block `lblk` as a node.
@@ -228,25 +235,15 @@ impl DxContext {
         let entries = block.get(offset..).unwrap_or_default();
         let (raw, _) = <[RawDxEntry]>::ref_from_prefix_with_elems(entries, expected_limit)
             .map_err(|e| fault(format!("too short for its entries: {e}")))?;
-        let (limit, count) = match raw {
-            [first, ..] => {
-                let both = first.hash.get();
-                (both as u16, (both >> 16) as u16)
-            }
-            [] => return Err(fault("no room for entries".into())),
-        };
-        let (limit, count) = (usize::from(limit), usize::from(count));
-        // Under metadata_csum these two are where the checksum is looked for: without them the
-        // kernel says EFSBADCRC (`ext4_dx_csum_verify`).
-        let unsummable = |fault: String| Corrupt {
-            is_checksum: self.csum.is_some(),
-            ..Corrupt::new(place(), fault)
-        };
+        let [l0, l1, c0, c1] = raw.first().map_or([0; 4], |first| first.hash.to_bytes());
+        let limit = usize::from(u16::from_le_bytes([l0, l1]));
+        let count = usize::from(u16::from_le_bytes([c0, c1]));
         if limit != expected_limit {
-            return Err(unsummable(format!("limit {limit}, expected {expected_limit}")));
+            let fault = fault(format!("limit {limit}, expected {expected_limit}"));
+            return Err(self.unsummable(fault));
         }
         if count == 0 || count > limit {
-            return Err(unsummable(format!("count {count}, expected 1 to {limit}")));
+            return Err(self.unsummable(fault(format!("count {count}, expected 1 to {limit}"))));
         }
         if let Some(seed) = self.csum {
             let (found, expected) = checksum(block, seed, offset, count, limit)
@@ -311,7 +308,6 @@ impl DxContext {
             raw.hash_version = info.hash_version;
             raw.info_length = INFO_LEN;
             raw.indirect_levels = info.indirect_levels;
-            raw.unused_flags = 0;
         }
         let area = block.get_mut(offset..).ok_or_else(wrong)?;
         area.fill(0);

@@ -1,0 +1,157 @@
+//! Leaf blocks made anew: packed from entries, and split in two by hash.
+
+use crate::{Context, Error};
+use ext4_ondisk::{
+    Corrupt,
+    dir_entry::{FileType, Record, Records, put_record, rec_len_for, seal_tail},
+    dir_hash::Hasher,
+};
+use ext4_units::InodeNr;
+
+/// An entry taken out of its block.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) hash: u32,
+    pub(crate) ino: InodeNr,
+    pub(crate) raw_type: u8,
+    pub(crate) name: Vec<u8>,
+}
+
+impl Item {
+    fn len(&self) -> usize {
+        rec_len_for(self.name.len())
+    }
+}
+
+/// A leaf's entries in two halves.
+#[derive(Debug)]
+pub(crate) struct Halves {
+    pub(crate) lower: Vec<Item>,
+    pub(crate) upper: Vec<Item>,
+    /// The least hash of the upper half.
+    pub(crate) hash: u32,
+    /// The upper half starts with a hash that the lower half ends with.
+    pub(crate) is_continued: bool,
+}
+
+impl Halves {
+    /// The hash of the upper half's index entry, with the continuation bit.
+    pub(crate) fn index_hash(&self) -> u32 {
+        self.hash | u32::from(self.is_continued)
+    }
+
+    /// Puts one more entry into the half it belongs to.
+    pub(crate) fn push(&mut self, item: Item) {
+        if item.hash >= self.hash { self.upper.push(item) } else { self.lower.push(item) }
+    }
+}
+
+impl Context {
+    /// The live entries of an area with their hashes.
+    pub(crate) fn items(
+        &self,
+        records: Records<'_>,
+        hasher: Option<&Hasher>,
+    ) -> Result<Vec<Item>, Corrupt> {
+        let mut items = Vec::new();
+        for record in records {
+            let record = record?;
+            let Some(ino) = record.ino else { continue };
+            if record.name.is_empty() {
+                // Moving it would lose a reference to its inode without a word.
+                let fault = format!("inode {ino} without a name, expected one");
+                return Err(Corrupt::new(
+                    format!("directory inode {}, entry at byte {}", self.ino, record.offset),
+                    fault,
+                ));
+            }
+            items.push(Item {
+                hash: hasher.map_or(0, |hasher| hasher.hash(record.name).hash),
+                ino,
+                raw_type: record.file_type,
+                name: record.name.to_vec(),
+            });
+        }
+        Ok(items)
+    }
+
+    /// Splits a leaf's entries by hash where about half of a block's bytes go to the upper half
+    /// (`do_split`). An error when there are fewer than two.
+    pub(crate) fn halve(&self, mut items: Vec<Item>) -> Result<Halves, Corrupt> {
+        items.sort_by_key(|item| item.hash);
+        let half = self.block_size.len() / 2;
+        let mut size = 0;
+        let mut split = items.len() / 2; // when they are less than half a block altogether
+        for (nr, item) in items.iter().enumerate().rev() {
+            if size + item.len() / 2 > half {
+                split = nr + 1;
+                break;
+            }
+            size += item.len();
+        }
+        let upper = items.split_off(split.min(items.len()));
+        match (items.last(), upper.first()) {
+            (Some(last), Some(first)) => {
+                let (hash, is_continued) = (first.hash, last.hash == first.hash);
+                Ok(Halves { hash, is_continued, lower: items, upper })
+            }
+            _ => Err(Corrupt::new(
+                format!("directory inode {}", self.ino),
+                "a full leaf of fewer than two entries, expected room for another",
+            )),
+        }
+    }
+
+    /// A leaf block with `items` packed from its start, tail and checksum in place
+    /// (`dx_pack_dirents`).
+    pub(crate) fn build_leaf(&self, items: &[Item]) -> Result<Vec<u8>, Error> {
+        let mut block = vec![0; self.block_size.len()];
+        let len = self.leaf_len();
+        let overflow = || {
+            let fault = format!("{} entries to write, more than {len} bytes hold", items.len());
+            Error::from(Corrupt::new(format!("directory inode {}", self.ino), fault))
+        };
+        let area = block.get_mut(..len).ok_or_else(overflow)?;
+        let free = Record { offset: 0, rec_len: len, ino: None, file_type: 0, name: b"" };
+        put_record(area, self.block_size, &free).ok_or_else(overflow)?;
+        let mut offset = 0_usize;
+        for (nr, item) in items.iter().enumerate() {
+            let is_last = nr + 1 == items.len();
+            let rec_len =
+                if is_last { len.checked_sub(offset).ok_or_else(overflow)? } else { item.len() };
+            put_record(
+                area,
+                self.block_size,
+                &Record {
+                    offset,
+                    rec_len,
+                    ino: Some(item.ino),
+                    file_type: item.raw_type,
+                    name: &item.name,
+                },
+            )
+            .ok_or_else(overflow)?;
+            offset += item.len();
+        }
+        if let Some(seed) = self.csum {
+            seal_tail(&mut block, seed);
+        }
+        Ok(block)
+    }
+
+    /// `.` and `..` as the first entries of a block.
+    pub(crate) fn dots(&self, parent: InodeNr) -> [Item; 2] {
+        let dot = |name: &[u8], ino| Item {
+            hash: 0,
+            ino,
+            raw_type: self.raw_type(FileType::Directory),
+            name: name.to_vec(),
+        };
+        [dot(b".", self.ino), dot(b"..", parent)]
+    }
+}
+
+/// The first and only block of a new directory: `.` and `..` (`ext4_init_new_dir`).
+pub fn new_directory(context: &Context, parent: InodeNr) -> Result<Vec<u8>, Error> {
+    context.build_leaf(&context.dots(parent))
+}
