@@ -112,6 +112,13 @@ impl<'fs> Handle<'fs> {
         })?
     }
 
+    /// Free clusters of the filesystem, with what this handle did.
+    pub(crate) fn free_clusters(&self) -> Result<u64> {
+        let blocks = self.fs.raw_superblock(self)?.free_blocks_count();
+        let clusters = blocks >> self.fs.geometry().cluster_ratio_bits;
+        Ok(clusters.saturating_add_signed(self.free_clusters))
+    }
+
     /// Remembers that clusters were freed (positive) or taken (negative).
     pub(crate) fn count_free_clusters(&mut self, n: i64) {
         self.free_clusters += n;

@@ -2,11 +2,21 @@
 
 use super::search::{Run, find_run};
 use crate::{Error, Handle, Inode, Result};
-use ext4_ondisk::{bitmap, group_desc::GroupFlags};
+use ext4_ondisk::{bitmap, features::Incompat, group_desc::GroupFlags};
 use ext4_units::{BlockNr, BlockRange, GroupNr};
 
 /// How many groups are looked at in full before the longest run seen so far is taken.
 const PATIENCE: u32 = 64;
+
+/// What clusters are for: how far down the filesystem may be filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// File data, which leaves a reserve.
+    Data,
+    /// Metadata, which may take the reserve: a conversion must not fail for want of a node
+    /// (`EXT4_MB_USE_RESERVED`).
+    Metadata,
+}
 
 /// Takes up to `want` clusters in one run, as close to `goal` as can be, and marks them used.
 ///
@@ -18,10 +28,15 @@ pub(crate) fn allocate_clusters(
     h: &mut Handle<'_>,
     goal: BlockNr,
     want: u32,
+    purpose: Use,
 ) -> Result<BlockRange> {
     let geo = h.fs().geometry();
     let (goal_group, goal_bit) = geo.cluster_bit(goal).unwrap_or((GroupNr(0), 0));
-    let want = want.clamp(1, geo.clusters_per_group);
+    let left = available(h, purpose)?;
+    if left == 0 {
+        return Err(Error::NoSpace { what: "blocks" });
+    }
+    let want = want.clamp(1, geo.clusters_per_group).min(u32::try_from(left).unwrap_or(u32::MAX));
     let mut best: Option<(GroupNr, Run)> = None;
     let mut looked_at = 0;
     for step in 0..geo.groups_count {
@@ -60,6 +75,21 @@ pub(crate) fn allocate_clusters(
     let range = BlockRange::new(start, u64::from(run.len) << geo.cluster_ratio_bits);
     mark(h, gi, run, Mark::Used)?;
     Ok(range)
+}
+
+/// How many clusters may be taken now. Data leaves 2 % of the filesystem, at most 4096 clusters, to
+/// metadata (`ext4_set_resv_clusters`); the blocks reserved for root are not held back.
+fn available(h: &Handle<'_>, purpose: Use) -> Result<u64> {
+    let geo = h.fs().geometry();
+    let free = h.free_clusters()?;
+    let has_reserve = h.fs().superblock().features.has_incompat(Incompat::EXTENTS);
+    Ok(match purpose {
+        Use::Data if has_reserve => {
+            let all = geo.blocks_count >> geo.cluster_ratio_bits;
+            free.saturating_sub((all / 50).min(4096))
+        }
+        Use::Data | Use::Metadata => free,
+    })
 }
 
 /// Marks the clusters that hold `range` used, where they are not: fast commits say which blocks a

@@ -3,7 +3,7 @@
 use super::store::MapStore;
 use crate::{
     Error, Handle, Inode, Result,
-    alloc::{allocate_clusters, goal_for_inode},
+    alloc::{Use, allocate_clusters, goal_for_inode},
 };
 use ext4_extent::{Mapping, State};
 use ext4_ondisk::extent::Extent;
@@ -59,7 +59,7 @@ impl Handle<'_> {
         let ratio = self.fs().geometry().cluster_ratio();
         if ratio == 1 {
             let goal = self.goal(inode, lblk)?;
-            let range = allocate_clusters(self, goal, len)?;
+            let range = allocate_clusters(self, goal, len, Use::Data)?;
             return Ok((range, range.len));
         }
         let within = lblk.0 % ratio;
@@ -78,7 +78,7 @@ impl Handle<'_> {
             };
         let clusters = (end - (lblk.0 - within)).div_ceil(ratio);
         let goal = self.goal(inode, lblk)?;
-        let range = allocate_clusters(self, goal, clusters)?;
+        let range = allocate_clusters(self, goal, clusters, Use::Data)?;
         let len = u64::from(end - lblk.0).min(range.len - u64::from(within));
         Ok((BlockRange::new(range.start.plus(within.into()), len), range.len))
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Handle, Result,
-    alloc::{allocate_clusters, free_clusters},
+    alloc::{Use, allocate_clusters, free_clusters},
 };
 use ext4_extent::{NodeRead, NodeStore};
 use ext4_jbd2::MetaRead;
@@ -40,7 +40,7 @@ impl NodeStore for MapStore<'_, '_> {
 
     fn alloc(&mut self, goal: BlockNr) -> Result<BlockNr> {
         let goal = if goal == BlockNr(0) { self.goal } else { goal };
-        let range = allocate_clusters(self.h, goal, 1)?;
+        let range = allocate_clusters(self.h, goal, 1, Use::Metadata)?;
         self.clusters += 1;
         Ok(range.start)
     }
