@@ -41,7 +41,7 @@ impl Format {
         }
     }
 
-    /// One [`Format::convert`], or [`mark_unwritten`](crate::mark_unwritten).
+    /// One [`Format::convert`], [`Format::initialize`] or [`mark_unwritten`](crate::mark_unwritten).
     pub fn convert_cost(self, ctx: &Context, root: &Root) -> Result<Cost, Corrupt> {
         match self {
             Self::Extents => {

@@ -29,14 +29,42 @@ pub(crate) fn edit<S: NodeStore + ?Sized, R>(
     store: &mut S,
     change: impl FnOnce(&mut Edit<'_, S>) -> Result<R, S::Error>,
 ) -> Result<R, S::Error> {
+    let (edit, res) = plan(ctx, root, store, change)?;
+    *root = edit.publish(root)?;
+    Ok(res)
+}
+
+/// As [`edit`], with another way to try when `change` cannot be planned; `None` from that one reports the
+/// first error.
+pub(crate) fn edit_or_else<S: NodeStore + ?Sized, R>(
+    ctx: &Context,
+    root: &mut Root,
+    store: &mut S,
+    change: impl FnOnce(&mut Edit<'_, S>) -> Result<R, S::Error>,
+    or_else: impl FnOnce(&mut Edit<'_, S>) -> Result<Option<R>, S::Error>,
+) -> Result<R, S::Error> {
+    let (edit, res) = match plan(ctx, root, store, change) {
+        Ok(it) => it,
+        Err(err) => plan(ctx, root, store, |edit| or_else(edit)?.ok_or(err))?,
+    };
+    *root = edit.publish(root)?;
+    Ok(res)
+}
+
+/// Plans `change`, or gives back what it had allocated.
+fn plan<'a, S: NodeStore + ?Sized, R>(
+    ctx: &'a Context,
+    root: &Root,
+    store: &'a mut S,
+    change: impl FnOnce(&mut Edit<'a, S>) -> Result<R, S::Error>,
+) -> Result<(Edit<'a, S>, R), S::Error> {
     let top = check_node(ctx, Place::Root, root, Expected::ROOT)?;
     let nodes = BTreeMap::from([(Place::Root, Node::decode(&top, root))]);
     let mut edit = Edit { ctx, store, nodes, allocated: Vec::new(), freed: Vec::new() };
     match change(&mut edit) {
         Ok(res) => {
             debug_assert_eq!(edit.fault(), None);
-            *root = edit.publish(root)?;
-            Ok(res)
+            Ok((edit, res))
         }
         Err(err) => {
             for blk in edit.allocated {

@@ -26,7 +26,7 @@ mod split;
 mod validate;
 
 pub use context::Context;
-pub use convert::{convert, convert_whole, mark_unwritten, to_zero};
+pub use convert::{convert, convert_whole, initialize, mark_unwritten, to_zero};
 pub use cost::Cost;
 pub use insert::insert;
 pub use iter::Mappings;

@@ -89,15 +89,23 @@ impl Format {
     ) -> Result<u32, S::Error> {
         match self {
             Self::Extents => crate::convert(ctx, root, store, from, len),
-            Self::Indirect => {
-                let found = indirect::lookup(ctx, root, store, from)?;
-                if found.state == State::Hole {
-                    let place = format!("block map (inode {})", ctx.ino);
-                    let fault = format!("hole at logical block {from}, expected a block");
-                    return Err(Corrupt::new(place, fault).into());
-                }
-                Ok(found.len.min(len))
-            }
+            Self::Indirect => already_written(ctx, root, store, from, len),
+        }
+    }
+
+    /// As [`Format::convert`], for blocks behind the end of the file; see
+    /// [`initialize`](crate::initialize()).
+    pub fn initialize<S: NodeStore + ?Sized>(
+        self,
+        ctx: &Context,
+        root: &mut Root,
+        store: &mut S,
+        from: LogicalBlock,
+        len: u32,
+    ) -> Result<u32, S::Error> {
+        match self {
+            Self::Extents => crate::initialize(ctx, root, store, from, len),
+            Self::Indirect => already_written(ctx, root, store, from, len),
         }
     }
 
@@ -130,6 +138,23 @@ impl Format {
             Self::Indirect => indirect::validate(ctx, root, store),
         }
     }
+}
+
+/// What converting comes to in the older map: no hole, and nothing to do.
+fn already_written<S: NodeRead + ?Sized>(
+    ctx: &Context,
+    root: &Root,
+    store: &S,
+    from: LogicalBlock,
+    len: u32,
+) -> Result<u32, S::Error> {
+    let found = indirect::lookup(ctx, root, store, from)?;
+    if found.state == State::Hole {
+        let place = format!("block map (inode {})", ctx.ino);
+        let fault = format!("hole at logical block {from}, expected a block");
+        return Err(Corrupt::new(place, fault).into());
+    }
+    Ok(found.len.min(len))
 }
 
 /// The mappings of a range, from [`Format::iter`].

@@ -1,6 +1,6 @@
 //! Random changes, against a map from logical block to physical block and state.
 
-use crate::store::File;
+use crate::store::{Error, File};
 use ext4_extent::{Mapping, State};
 use ext4_ondisk::extent::Extent;
 use ext4_units::{BlockNr, LogicalBlock};
@@ -32,6 +32,10 @@ enum Change {
         at: u32,
         len: u32,
     },
+    Initialize {
+        at: u32,
+        len: u32,
+    },
     MarkUnwritten {
         at: u32,
         len: u32,
@@ -51,6 +55,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (at(), 1..200u32, any::<bool>())
             .prop_map(|(at, n, unwritten)| Change::Comb { at, n, unwritten }),
         4 => (at(), 1..40u32).prop_map(|(at, len)| Change::Convert { at, len }),
+        2 => (at(), 1..40u32).prop_map(|(at, len)| Change::Initialize { at, len }),
         1 => (at(), 1..40u32).prop_map(|(at, len)| Change::MarkUnwritten { at, len }),
         2 => (at(), 1..300u32, 1..50usize)
             .prop_map(|(at, len, budget)| Change::Remove { from: at, to: at + len, budget }),
@@ -88,15 +93,17 @@ impl Pair {
         self.model.extend((0..len).map(|it| (at + it, (start + u64::from(it), unwritten))));
     }
 
-    fn set_state(&mut self, at: u32, len: u32, unwritten: bool) {
+    fn set_state(
+        &mut self,
+        at: u32,
+        len: u32,
+        unwritten: bool,
+        change: fn(&mut File, u32, u32) -> Result<u32, Error>,
+    ) {
         if !self.model.contains_key(&at) {
             return;
         }
-        let n = if unwritten {
-            self.file.mark_unwritten(at, len).unwrap()
-        } else {
-            self.file.convert(at, len).unwrap()
-        };
+        let n = change(&mut self.file, at, len).unwrap();
         assert!(n >= 1 && n <= len);
         for (_, state) in self.model.range_mut(at..at + n) {
             state.1 = unwritten;
@@ -131,8 +138,11 @@ impl Pair {
                     self.insert(at + it * 2, 1, false, unwritten);
                 }
             }
-            Change::Convert { at, len } => self.set_state(at, len, false),
-            Change::MarkUnwritten { at, len } => self.set_state(at, len, true),
+            Change::Convert { at, len } => self.set_state(at, len, false, File::convert),
+            Change::Initialize { at, len } => self.set_state(at, len, false, File::initialize),
+            Change::MarkUnwritten { at, len } => {
+                self.set_state(at, len, true, File::mark_unwritten);
+            }
             Change::Remove { from, to, budget } => self.remove(from, to, budget),
         }
     }

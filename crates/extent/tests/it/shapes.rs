@@ -61,11 +61,52 @@ fn neighbours_merge_up_to_their_longest_length() {
 #[test]
 fn blocks_are_not_handed_to_a_neighbour_that_would_reach_its_longest_length() {
     // The kernel splits and merges then, with the same result.
-    let mut file = File::with([written(0, 32760, 100_000), unwritten(32760, 100, 132_760)]);
-    assert_eq!(file.convert(32760, 8), Ok(8));
-    check(&file, "W0-32767 U32768-32859", 0);
-    assert_eq!(file.convert(32768, 8), Ok(8));
-    check(&file, "W0-32767 W32768-32775 U32776-32859", 0);
+    for change in [File::convert, File::initialize] {
+        let mut file = File::with([written(0, 32760, 100_000), unwritten(32760, 100, 132_760)]);
+        assert_eq!(change(&mut file, 32760, 8), Ok(8));
+        check(&file, "W0-32767 U32768-32859", 0);
+        assert_eq!(change(&mut file, 32768, 8), Ok(8));
+        check(&file, "W0-32767 W32768-32775 U32776-32859", 0);
+    }
+}
+
+/// 84 entries in one leaf, every second one unwritten and all of them contiguous.
+fn full_leaf() -> File {
+    let it = |it: u32| Extent {
+        unwritten: it % 2 == 1,
+        ..written(it * 10, 10, 5000 + u64::from(it) * 10)
+    };
+    let file = File::with((0..84).map(it));
+    assert_eq!((file.check().n_tree_blocks, file.check().n_extents), (1, 84));
+    file
+}
+
+#[test]
+fn behind_the_end_of_the_file_blocks_are_handed_over_rather_than_split_off() {
+    // A direct write that completed inside the file has split the leaf, as the kernel does. In the second
+    // case the neighbour is in the other leaf then.
+    for (at, split_off) in [(30, 84), (36, 85)] {
+        let mut file = full_leaf();
+        assert_eq!(file.initialize(at, 4), Ok(4));
+        assert_eq!((file.check().n_tree_blocks, file.check().n_extents), (1, 84));
+        let mut file = full_leaf();
+        assert_eq!(file.convert(at, 4), Ok(4));
+        assert_eq!((file.check().n_tree_blocks, file.check().n_extents), (2, split_off));
+    }
+}
+
+#[test]
+fn blocks_are_handed_over_when_there_is_no_room_to_split() {
+    let mut file = full_leaf();
+    file.store.allocs_left = 0;
+    let before = file.image();
+    assert_eq!(file.convert(33, 4), Err(Error::NoSpace));
+    assert_eq!(file.image(), before);
+    assert_eq!(file.convert(30, 4), Ok(4));
+    assert_eq!(file.convert(36, 4), Ok(4));
+    assert_eq!((file.check().n_tree_blocks, file.check().n_extents), (1, 84));
+    assert_eq!(file.lookup(33).unwrap().state, State::Written(BlockNr(5033)));
+    assert_eq!(file.lookup(34).unwrap().state, State::Unwritten(BlockNr(5034)));
 }
 
 #[test]

@@ -169,6 +169,13 @@ impl File {
         })
     }
 
+    pub(crate) fn initialize(&mut self, from: u32, len: u32) -> Result<u32, Error> {
+        let from = LogicalBlock(from);
+        self.within(self.format.convert_cost(&self.ctx, &self.root), |file| {
+            file.format.initialize(&file.ctx, &mut file.root, &mut file.store, from, len)
+        })
+    }
+
     pub(crate) fn convert_whole(&mut self, lblk: u32) -> Result<(), Error> {
         let lblk = LogicalBlock(lblk);
         ext4_extent::convert_whole(&self.ctx, &mut self.root, &mut self.store, lblk)
