@@ -173,6 +173,11 @@ impl Scan {
         self.revoked.get(&block).is_some_and(|by| by.is_at_or_after(tid))
     }
 
+    /// How many of the blocks in the log are revoked by some transaction.
+    pub fn revoked_blocks(&self) -> usize {
+        self.revoked.len()
+    }
+
     /// Marks the log empty, in one sector, and makes that durable: `s_start` 0, `s_sequence`
     /// [`next`](Self::next), `s_head`, no `s_errno`. Returns what the superblock now is.
     ///

@@ -8,6 +8,7 @@ mod layouts;
 mod limits;
 mod pending;
 mod protocol;
+mod recovery;
 mod reference;
 mod rig;
 mod threads;
