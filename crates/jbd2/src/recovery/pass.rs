@@ -118,7 +118,7 @@ impl Pass<'_> {
         }
         match header.kind {
             BlockKind::Descriptor => self.descriptor()?,
-            BlockKind::Revoke => self.revoke()?,
+            BlockKind::Revoke => self.revoke(scan)?,
             BlockKind::Commit => return self.commit(scan),
             BlockKind::SuperblockV1 | BlockKind::SuperblockV2 | BlockKind::Unknown(_) => {
                 return Ok(Some(LogEnd::UnknownKind(header.kind.raw())));
@@ -181,17 +181,26 @@ impl Pass<'_> {
     }
 
     /// A block of revoke records.
-    fn revoke(&mut self) -> Result<()> {
+    fn revoke(&mut self, scan: &mut Scan) -> Result<()> {
         let at = self.at;
         let block = self.reader.block(at)?;
         if let Err((found, expected)) = self.format.check_tail(block) {
             let fault = Corrupt::checksum("revoke block", found, expected);
             self.suspect.get_or_insert((at, fault));
         }
-        // A count that makes no sense is damage only if the transaction is complete: later.
-        let count = jbd2::revokes(&self.format, block).map_or(0, |it| it.len());
-        self.current.revoke_count += count as u64;
-        self.current.revoke_blocks.push(at);
+        match jbd2::revokes(&self.format, block).map(|it| it.len()) {
+            Ok(count) => {
+                self.current.revoke_count += count as u64;
+                self.current.revoke_blocks.push(at);
+            }
+            // The kernel counts records as it comes to them, and fails at once: before it looks at
+            // checksums, and whether there is a commit block or not.
+            Err(damage) if self.mode != Mode::Ids => {
+                scan.report(damage.class, self.current.tid, at, damage.what);
+                self.end(scan, LogEnd::Damaged);
+            }
+            Err(_) => {}
+        }
         self.take(1);
         Ok(())
     }

@@ -106,10 +106,13 @@ fn every_bad_copy_is_found_and_a_bounded_number_told() {
 
 #[test]
 fn a_revoke_count_that_passes_its_block_is_einval() {
-    for checksums in [Checksums::None, Checksums::V1] {
+    for checksums in [Checksums::None, Checksums::V1, Checksums::V2, Checksums::V3] {
         for count in [BS as u32 + 1, 0xFFFF_FFFF] {
             let (mut it, places) = three(Kind { checksums, ..V3 });
             it.log_mut(places[1].revokes[0])[12..16].copy_from_slice(&count.to_be_bytes());
+            it.is_refused(Class::Invalid);
+            // Even without a commit block.
+            it.log_mut(places[1].commit).fill(0);
             it.is_refused(Class::Invalid);
         }
     }

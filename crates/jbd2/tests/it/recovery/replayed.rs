@@ -77,11 +77,9 @@ fn a_transaction_wraps_at_each_of_its_blocks() {
 #[test]
 fn a_log_that_fills_the_whole_ring_ends_where_it_begins() {
     let mut it = Forge::starting(V3, 500, Tid(10));
-    let mut n = 0;
     // 3 blocks each; the ring has 1099.
-    for _ in 0..366 {
+    for n in 0..366 {
         it.log_blocks([n % 100]).commit();
-        n += 1;
     }
     assert_eq!(it.ring().distance(it.at, 500), 1);
     it.recovers(366);
