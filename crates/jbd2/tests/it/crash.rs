@@ -3,14 +3,19 @@
 
 use crate::{
     reference,
-    rig::{Rig, Shape, Workload, options, trace_of},
+    rig::{HOMES, Rig, Shape, Workload, contents, open, options, trace_of},
 };
-use ext4_jbd2::Options;
+use ext4_blockdev::{BlockDevice, Overlay, Recorder};
+use ext4_jbd2::{
+    Options,
+    recovery::{self, scan},
+};
 use ext4_testkit::{
     crash::{self, CrashState, Plan},
     image::Image,
 };
-use std::{ops::ControlFlow, sync::Arc};
+use ext4_units::{BlockNr, BlockRange};
+use std::{collections::HashSet, ops::ControlFlow, sync::Arc};
 
 /// The highest handle that was acknowledged before the crash.
 fn acknowledged(state: &CrashState) -> usize {
@@ -44,15 +49,85 @@ fn check(shape: Shape, options: Options, seed: u64, n_handles: usize, plan: &Pla
     let base = Image::new(rig.shape.image());
     let trace = Arc::new(trace_of(&rig.recorder.events()));
     let mut n_states = 0;
+    let mut seen = HashSet::new();
     for epoch in crash::epochs(&base, &trace) {
         let _ = crash::enumerate(&epoch, plan, &mut |state| {
+            let acknowledged = acknowledged(&state);
+            if !seen.insert((state.hash, acknowledged)) {
+                return ControlFlow::Continue(());
+            }
             n_states += 1;
-            let device = replayed(state.image().bytes(), &rig.shape);
-            work.check(&device, rig.shape.size, acknowledged(&state));
+            let device = state.device();
+            recover(&*device, &rig.shape);
+            let found = work.check(&homes(&*device, &rig.shape), rig.shape.size, acknowledged);
+            if n_states % 16 == 0 {
+                let device = replayed(state.image().bytes(), &rig.shape);
+                let plain = work.check(&device, rig.shape.size, acknowledged);
+                assert_eq!(found, plain, "{state:?}");
+            }
+            if n_states % 64 == 0 {
+                go_on(&device, &rig.shape);
+            }
             ControlFlow::Continue(())
         });
     }
     assert!(n_states > 200, "{n_states}");
+}
+
+/// Opens the journal of a recovered device, goes on, and crashes again: whatever is left in the log
+/// of the first life must not come back.
+fn go_on(device: &Arc<Overlay>, shape: &Shape) {
+    let mut base = vec![0; usize::try_from(device.len()).unwrap()];
+    device.read_at(0, &mut base).unwrap();
+    let base = Image::new(base);
+    let recorder = Arc::new(Recorder::new(base.overlay()));
+    let journal = open(recorder.clone(), shape, options()).unwrap();
+    for blk in 0..HOMES {
+        // All homes are rewritten first, so that the workload's states are whole.
+        let mut handle = journal.start(1).unwrap();
+        handle.write(BlockNr(blk), contents(blk, 900, shape.size)).unwrap();
+        handle.stop().unwrap();
+    }
+    journal.commit().unwrap();
+    recorder.mark(0, "ack 0");
+    let mut work = Workload::from((0..HOMES).map(|blk| (blk, 900)).collect());
+    for _ in 0..6 {
+        let on_ack = |handle| recorder.mark(0, format!("ack {handle}"));
+        work.step(&journal, shape.size, 3, on_ack).unwrap();
+    }
+    let trace = Arc::new(trace_of(&recorder.events()));
+    let plan = Plan { subsets_up_to: 4, random: 2, ..Plan::default() }.untorn();
+    for epoch in crash::epochs(&base, &trace) {
+        let _ = crash::enumerate(&epoch, &plan, &mut |state| {
+            let device = state.device();
+            recover(&*device, shape);
+            if state.marks().next().is_some() {
+                work.check(&homes(&*device, shape), shape.size, acknowledged(&state));
+            }
+            ControlFlow::Continue(())
+        });
+    }
+}
+
+/// Recovery as a filesystem would do it.
+fn recover(device: &dyn BlockDevice, shape: &Shape) {
+    let about = recovery::Options {
+        block_size: shape.size,
+        home: BlockRange::new(BlockNr(0), HOMES),
+        inode_size: 256,
+        metadata_csum: false,
+    };
+    let found = scan(device, &shape.log(), &about).unwrap();
+    assert_eq!(found.verdict(), Ok(()));
+    found.replay(device, &shape.log(), &mut |_, _| {}).unwrap();
+    found.reset(device, &shape.log()).unwrap();
+}
+
+/// The bytes before the log.
+fn homes(device: &dyn BlockDevice, shape: &Shape) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(HOMES).unwrap() * shape.size.len()];
+    device.read_at(0, &mut bytes).unwrap();
+    bytes
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod crash;
 mod fault;
+mod judges;
 mod layouts;
 mod limits;
 mod pending;

@@ -154,6 +154,11 @@ impl Workload {
         Self { rng: Rng::new(seed), states: vec![Stamps::new()], acknowledged: 0 }
     }
 
+    /// A workload that goes on from this state.
+    pub(crate) fn from(state: Stamps) -> Self {
+        Self { rng: Rng::new(99), states: vec![state], acknowledged: 0 }
+    }
+
     /// One handle over up to `max` blocks, and sometimes a commit, whose end `on_ack` is told.
     pub(crate) fn step(
         &mut self,
