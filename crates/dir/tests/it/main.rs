@@ -5,6 +5,7 @@ mod collisions;
 mod damage;
 mod full;
 mod hash;
+mod image;
 mod inline;
 mod kernel;
 mod mem;
