@@ -259,3 +259,23 @@ fn directories_with_meaning_in_their_names_are_not_written() {
         assert_eq!(entries(&context, &pair.mem).count(), 3);
     }
 }
+
+#[test]
+fn a_removed_name_leaves_no_trace() {
+    let mut pair = Pair::new(Context { has_dir_index: false, ..context(1024) });
+    let names = [&b"first-secret"[..], b"second-secret", b"third-secret"];
+    // Through the records before them, and as the first record of a block of their own.
+    for nr in 0..40 {
+        pair.insert(format!("{nr:0>20}").as_bytes(), 50);
+    }
+    for (nr, name) in (60..).zip(names) {
+        pair.insert(name, nr);
+    }
+    for name in names {
+        pair.remove(name);
+    }
+    assert_eq!(pair.mem.blocks.len(), 2);
+    for block in &pair.mem.blocks {
+        assert!(!block.windows(6).any(|bytes| bytes == b"secret"));
+    }
+}
