@@ -121,6 +121,14 @@ pub enum Error {
         /// Field and value.
         source: DoesNotFit,
     },
+    /// The inode has no such attribute (`ENODATA`).
+    #[error("inode {ino}: no attribute {name}")]
+    NoAttribute {
+        /// The inode.
+        ino: InodeNr,
+        /// The attribute's full name, escaped.
+        name: String,
+    },
     /// The filesystem was opened for reading (`EROFS`).
     #[error("the filesystem is open read-only")]
     ReadOnly,
@@ -133,6 +141,33 @@ pub enum Error {
 }
 
 impl Error {
+    /// The errno that a system call on a mounted filesystem gives for it, as a positive number.
+    pub fn errno(&self) -> i32 {
+        match self {
+            Self::Device(ext4_blockdev::Error::ReadOnly) | Self::ReadOnly => errno::EROFS,
+            Self::Device(_) | Self::OutsideFilesystem { .. } => errno::EIO,
+            Self::Journal(err) => journal_errno(err),
+            Self::Corrupt(fault) if fault.is_checksum => errno::EBADMSG,
+            Self::Corrupt(_) => errno::EUCLEAN,
+            Self::Unsupported(_) | Self::Refused(_) => errno::EOPNOTSUPP,
+            Self::NotFound { .. } => errno::ENOENT,
+            Self::Exists { .. } => errno::EEXIST,
+            Self::NotADirectory { .. } => errno::ENOTDIR,
+            Self::IsADirectory { .. } => errno::EISDIR,
+            Self::NotEmpty { .. } => errno::ENOTEMPTY,
+            Self::Loop { .. } => errno::ELOOP,
+            Self::BadName { fault, .. } if fault.contains("longer") => errno::ENAMETOOLONG,
+            Self::BadName { .. } | Self::WrongType { .. } => errno::EINVAL,
+            Self::NotInUse { .. } => errno::ESTALE,
+            Self::NotPermitted { .. } => errno::EPERM,
+            Self::NoSpace { .. } => errno::ENOSPC,
+            Self::TooBig { .. } => errno::EFBIG,
+            Self::TooManyLinks { .. } => errno::EMLINK,
+            Self::DoesNotFit { .. } => errno::EOVERFLOW,
+            Self::NoAttribute { .. } => errno::ENODATA,
+        }
+    }
+
     /// Damage, told by place and fault.
     pub(crate) fn corrupt(
         place: impl Into<Cow<'static, str>>,
@@ -149,6 +184,43 @@ impl From<ext4_jbd2::Error> for Error {
             err => Self::Journal(err),
         }
     }
+}
+
+/// The kernel aborts the journal after a failure, and has no errno for wrong use of ours.
+fn journal_errno(err: &ext4_jbd2::Error) -> i32 {
+    use ext4_ondisk::jbd2::Class;
+    match (err, err.class()) {
+        (ext4_jbd2::Error::Aborted { .. }, _) => errno::EROFS,
+        (ext4_jbd2::Error::TransactionTooBig { .. }, _) => errno::ENOSPC,
+        (_, Some(Class::BadChecksum)) => errno::EBADMSG,
+        (_, Some(Class::Corrupt)) => errno::EUCLEAN,
+        (_, Some(Class::NotSupported)) => errno::EOPNOTSUPP,
+        (_, _) => errno::EIO,
+    }
+}
+
+/// The numbers of Linux on most processors.
+mod errno {
+    pub(super) const EPERM: i32 = 1;
+    pub(super) const ENOENT: i32 = 2;
+    pub(super) const EIO: i32 = 5;
+    pub(super) const EEXIST: i32 = 17;
+    pub(super) const ENOTDIR: i32 = 20;
+    pub(super) const EISDIR: i32 = 21;
+    pub(super) const EINVAL: i32 = 22;
+    pub(super) const EFBIG: i32 = 27;
+    pub(super) const ENOSPC: i32 = 28;
+    pub(super) const EROFS: i32 = 30;
+    pub(super) const EMLINK: i32 = 31;
+    pub(super) const ENAMETOOLONG: i32 = 36;
+    pub(super) const ENOTEMPTY: i32 = 39;
+    pub(super) const ELOOP: i32 = 40;
+    pub(super) const ENODATA: i32 = 61;
+    pub(super) const EBADMSG: i32 = 74;
+    pub(super) const EOVERFLOW: i32 = 75;
+    pub(super) const EOPNOTSUPP: i32 = 95;
+    pub(super) const ESTALE: i32 = 116;
+    pub(super) const EUCLEAN: i32 = 117;
 }
 
 /// Shorthand for results of filesystem operations.

@@ -6,6 +6,7 @@ use ext4_ondisk::{
     Corrupt,
     checksum::Csum,
     inode::{FileType, Inode as DiskInode, InodeFlags},
+    time::Timestamp,
 };
 use ext4_units::{BlockNr, InodeNr};
 use std::ops::{Deref, DerefMut};
@@ -71,6 +72,19 @@ impl Inode {
         // A block of attributes counts in i_blocks but holds no target.
         let acl = self.file_acl.map_or(0, |_| fs.cluster_sectors());
         self.sectors == acl
+    }
+
+    /// Notes that the inode itself changed: its change time and its version
+    /// (`inode_set_ctime_current`, `inode_inc_iversion`).
+    pub(crate) fn changed(&mut self, now: Timestamp) {
+        self.disk.ctime = now;
+        self.disk.version = self.version.wrapping_add(1);
+    }
+
+    /// Notes that its contents changed, and so itself.
+    pub(crate) fn modified(&mut self, now: Timestamp) {
+        self.disk.mtime = now;
+        self.changed(now);
     }
 
     /// The seed of everything that belongs to this inode; `None` without metadata_csum.

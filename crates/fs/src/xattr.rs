@@ -1,6 +1,9 @@
 //! The extended attributes of an inode: in its body, in its block, and values in their own inodes.
 
+mod placed;
 mod release;
+mod set;
+mod store;
 
 use crate::{Error, Filesystem, Inode, Result};
 use ext4_jbd2::MetaRead;

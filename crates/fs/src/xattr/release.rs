@@ -3,6 +3,7 @@
 use crate::{Error, Handle, Inode, Result, alloc::free_clusters};
 use ext4_ondisk::{
     inode::InodeFlags,
+    time::Timestamp,
     xattr::{Entry, RawXattrHeader, Value, XattrBlock, parse_body, update_checksum},
 };
 use ext4_units::{BlockNr, BlockRange, InodeNr};
@@ -26,7 +27,7 @@ impl Handle<'_> {
         let mut unused = Vec::new();
         for entry in entries {
             if let Value::Inode { ino, .. } = entry.value
-                && self.drop_value_inode(ino)?
+                && self.change_value_users(ino, -1)?
             {
                 unused.push(ino);
             }
@@ -65,9 +66,12 @@ impl Handle<'_> {
         Ok(entries)
     }
 
-    /// One user less for the value in inode `ino`; whether that was the last
-    /// (`ext4_xattr_inode_dec_ref`). Then it has no links and is on the orphan record.
-    fn drop_value_inode(&mut self, ino: InodeNr) -> Result<bool> {
+    /// `change` more users, or fewer, of the value in inode `ino`; whether that was the last
+    /// (`ext4_xattr_inode_update_ref`). Then it has no links and is on the orphan record.
+    pub(super) fn change_value_users(&mut self, ino: InodeNr, change: i64) -> Result<bool> {
+        if change == 0 {
+            return Ok(false);
+        }
         let mut value = self.inode(ino)?;
         if !value.flags.contains(InodeFlags::EA_INODE) || value.links_count == 0 {
             let fault = "holds no attribute value, but an attribute says so";
@@ -77,11 +81,12 @@ impl Handle<'_> {
         // time, the low one in the version.
         let low = value.version & 0xFFFF_FFFF;
         let high = value.ctime.sec.cast_unsigned() & 0xFFFF_FFFF;
-        let count = (high << 32 | low).checked_sub(1).ok_or_else(|| {
-            Error::corrupt(format!("inode {ino}"), "attribute value with reference count 0")
+        let count = (high << 32 | low).checked_add_signed(change).ok_or_else(|| {
+            let fault = format!("attribute value with too small a reference count {low}");
+            Error::corrupt(format!("inode {ino}"), fault)
         })?;
         value.disk.version = value.version & !0xFFFF_FFFF | count & 0xFFFF_FFFF;
-        value.disk.ctime.sec = (count >> 32).cast_signed();
+        value.disk.ctime = Timestamp::decode((count >> 32 & 0xFFFF_FFFF) as u32, None);
         if count == 0 {
             value.disk.links_count = 0;
             self.orphan_add(&mut value)?;
