@@ -5,8 +5,10 @@
 //! independent.
 
 pub mod corpus;
+pub mod corrupt;
 pub mod crash;
 pub mod explore;
+pub mod fault;
 pub mod image;
 pub mod judge;
 pub mod manifest;

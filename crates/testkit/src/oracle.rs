@@ -10,7 +10,6 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -234,16 +233,9 @@ features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,ex
 
 /// Runs mke2fs on an existing file, with upstream's default features and not the host's.
 pub fn mke2fs<S: AsRef<OsStr>>(image: &Path, args: impl IntoIterator<Item = S>) -> Result<()> {
-    static LOCK: Mutex<Option<TempDir>> = Mutex::new(None);
-    let conf = {
-        let mut dir = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-        if dir.is_none() {
-            let new = scratch()?;
-            fs::write(new.path().join("mke2fs.conf"), MKE2FS_CONF).context("mke2fs.conf")?;
-            *dir = Some(new);
-        }
-        dir.as_ref().map(|it| it.path().join("mke2fs.conf")).context("just made")?
-    };
+    let dir = scratch()?;
+    let conf = dir.path().join("mke2fs.conf");
+    fs::write(&conf, MKE2FS_CONF).context("mke2fs.conf")?;
     let Some(path) = which("mke2fs") else { bail!("no mke2fs on this host") };
     let path = path.to_str().context("the path of a tool is not text")?;
     let mut all: Vec<_> = ["-q", "-F"].map(|it| OsStr::new(it).to_owned()).into();

@@ -256,7 +256,8 @@ impl<'a> View<'a> {
         (start..start + n).collect()
     }
 
-    fn read_group(&self, group: usize) -> Result<Group> {
+    /// The block and the byte in it of a group's descriptor.
+    pub(crate) fn desc_place(&self, group: usize) -> (u64, usize) {
         let size = self.desc_size();
         let per = self.block_size / size;
         let first_meta = self.sb.s_first_meta_bg.get() as usize;
@@ -268,8 +269,13 @@ impl<'a> View<'a> {
             // After the block that holds the superblock: block 1 with blocks of 1 KiB, else 0.
             (1024 / self.block_size + 1 + group / per) as u64
         };
+        (blk, group % per * size)
+    }
+
+    fn read_group(&self, group: usize) -> Result<Group> {
+        let size = self.desc_size();
+        let (blk, at) = self.desc_place(group);
         let block = self.block(blk).with_context(|| format!("descriptor of group {group}"))?;
-        let at = group % per * size;
         let bytes = block.get(at..at + size).context("a descriptor passes its block")?;
         let high16 = |at| if size >= 64 { u32::from(le16(bytes, at)) << 16 } else { 0 };
         let high32 = |at| if size >= 64 { u64::from(le32(bytes, at)) << 32 } else { 0 };
@@ -310,15 +316,26 @@ impl<'a> View<'a> {
         if self.sb.s_rev_level.get() == 0 { 11 } else { self.sb.s_first_ino.get() }
     }
 
-    /// An inode.
-    pub fn inode(&self, ino: u32) -> Result<Node> {
+    /// The byte of the device where an inode lies.
+    pub fn inode_byte(&self, ino: u32) -> Result<u64> {
         ensure!((1..=self.sb.s_inodes_count.get()).contains(&ino), "inode {ino}: no such number");
         let per = self.sb.s_inodes_per_group.get();
         let (group, index) = ((ino - 1) / per, (ino - 1) % per);
         let group = self.groups.get(group as usize).context("an inode's group")?;
+        let table = group.inode_table.checked_mul(self.block_size as u64);
         let byte = u64::from(index) * self.inode_size() as u64;
-        let block = self.block(group.inode_table + byte / self.block_size as u64)?;
-        let at = in_memory(byte % self.block_size as u64);
+        table.and_then(|it| it.checked_add(byte)).context("an inode table is far outside")
+    }
+
+    /// The block an inode lies in.
+    pub fn inode_block(&self, ino: u32) -> Result<u64> {
+        Ok(self.inode_byte(ino)? / self.block_size as u64)
+    }
+
+    /// An inode.
+    pub fn inode(&self, ino: u32) -> Result<Node> {
+        let block = self.block(self.inode_block(ino)?)?;
+        let at = in_memory(self.inode_byte(ino)? % self.block_size as u64);
         let bytes = block.get(at..at + self.inode_size()).context("an inode passes its block")?;
         let mut raw = RawInode::new_zeroed();
         if let Some(extra) = bytes.get(128..).filter(|it| !it.is_empty()) {

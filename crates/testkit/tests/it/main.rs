@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod explore;
 #[cfg(test)]
 mod images;
