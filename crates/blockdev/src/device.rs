@@ -86,9 +86,15 @@ pub struct Completion {
 
 /// Writes in flight on one device; completions come in any order.
 ///
-/// Dropping a queue waits for what is in flight.
-pub trait TransferQueue: Send + fmt::Debug {
-    /// Starts a write. Blocks while `depth` writes are in flight and none has completed.
+/// Dropping a queue waits for what is in flight. A queue stays on its thread and is worth keeping:
+/// making one may cost more than a small write.
+pub trait TransferQueue: fmt::Debug {
+    /// Starts a write, or lines it up to be started with the next ones: at the latest when
+    /// [`wait`](Self::wait) is called. Blocks while `depth` writes are in flight and none has
+    /// completed. A write that fails comes back as a completion, with its buffer.
+    ///
+    /// # Errors
+    /// When the queue itself cannot work any more; the write was not made.
     fn submit(&mut self, write: Write) -> Result<()>;
 
     /// The next completion; `None` when nothing is in flight.

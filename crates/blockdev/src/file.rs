@@ -2,12 +2,15 @@
 
 mod direct;
 mod open;
-mod transfer;
+mod queue;
+mod ring;
+mod threads;
 mod users;
 
 pub use open::{OpenError, OpenMode};
 
 use crate::{BlockDevice, Error, Limits, Result, TransferQueue, error::check_range};
+use queue::FileQueue;
 use rustix::fs::{Advice, FallocateFlags};
 use std::{
     fmt,
@@ -51,13 +54,15 @@ struct Shared {
     path: PathBuf,
     buffered: File,
     /// The same file opened with O_DIRECT; only for transfers that `limits` fit.
-    direct: Option<File>,
+    direct: Option<Arc<File>>,
     direct_io: DirectIo,
     limits: Limits,
     /// Where the window starts in the file, in bytes.
     start: u64,
     len: u64,
     is_read_only: bool,
+    /// The host keeps the file in memory (tmpfs): a transfer is a copy, done when it returns.
+    is_in_memory: bool,
     is_poisoned: AtomicBool,
     notes: Vec<String>,
 }
@@ -100,6 +105,12 @@ impl Shared {
         self.is_poisoned.store(true, Ordering::Release);
     }
 
+    /// Whether a transfer can be direct.
+    fn fits_sectors(&self, offset: u64, len: usize) -> bool {
+        let sector = u64::from(self.limits.sector);
+        offset.is_multiple_of(sector) && (len as u64).is_multiple_of(sector)
+    }
+
     /// Writes through the page cache.
     fn write_buffered(&self, offset: u64, buf: &[u8]) -> Result<()> {
         self.check_writable()?;
@@ -115,13 +126,12 @@ impl Shared {
         let Some(direct) = &self.direct else { return self.write_buffered(offset, buf) };
         self.check_writable()?;
         check_range(offset, buf.len(), self.len)?;
-        let sector = self.limits.sector as usize;
         let mut done = 0;
         while done < buf.len() {
             let rest = &buf[done..];
             let at = offset + done as u64;
             // A short transfer may end inside a sector.
-            if !(at.is_multiple_of(sector as u64) && rest.len().is_multiple_of(sector)) {
+            if !self.fits_sectors(at, rest.len()) {
                 return self.write_buffered(at, rest);
             }
             let res = match direct.write_at(rest, self.start + at) {
@@ -209,7 +219,7 @@ impl BlockDevice for FileDevice {
     }
 
     fn queue(&self, depth: usize) -> Box<dyn TransferQueue + '_> {
-        Box::new(transfer::ThreadQueue::new(&self.shared, depth))
+        Box::new(FileQueue::new(&self.shared, depth))
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::{
     fs::{AtFlags, Mode, OFlags, StatxFlags},
     io::Errno,
 };
-use std::{fs::File, os::unix::fs::FileExt, path::Path};
+use std::{fs::File, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 /// What [`AlignedBuf`] offers.
 const MEMORY: u32 = 4096;
@@ -23,9 +23,9 @@ pub(super) fn open(
     buffered: &File,
     is_read_only: bool,
     start: u64,
-) -> (Option<File>, DirectIo) {
+) -> (Option<Arc<File>>, DirectIo) {
     match try_open(path, buffered, is_read_only, start) {
-        Ok((file, limits)) => (Some(file), DirectIo::Yes(limits)),
+        Ok((file, limits)) => (Some(Arc::new(file)), DirectIo::Yes(limits)),
         Err(reason) => (None, DirectIo::No { reason }),
     }
 }

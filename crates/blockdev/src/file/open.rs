@@ -20,6 +20,9 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+/// `f_type` of a tmpfs: linux/magic.h.
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
 /// What the opener is going to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -148,6 +151,7 @@ impl FileDevice {
             DirectIo::Yes(limits) => *limits,
             DirectIo::No { .. } => direct::BUFFERED_LIMITS,
         };
+        let is_in_memory = rustix::fs::fstatfs(&buffered).is_ok_and(|it| it.f_type == TMPFS_MAGIC);
         let shared = Shared {
             path: path.clone(),
             buffered,
@@ -157,6 +161,7 @@ impl FileDevice {
             start,
             len,
             is_read_only,
+            is_in_memory,
             is_poisoned: AtomicBool::new(false),
             notes,
         };

@@ -28,5 +28,9 @@ fn image(folder: &tempfile::TempDir, name: &str, len: usize) -> PathBuf {
 }
 
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| u8::try_from(at / 512 % 251).unwrap()).collect()
+    let mut bytes = vec![0; len];
+    for (nr, sector) in bytes.chunks_mut(512).enumerate() {
+        sector.fill(u8::try_from(nr % 251).unwrap());
+    }
+    bytes
 }

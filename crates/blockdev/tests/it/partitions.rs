@@ -273,7 +273,7 @@ fn what_sfdisk_makes_is_read() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Whatever a table says, opening ends, and a window lies inside the file.
     #[test]
