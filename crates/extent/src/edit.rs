@@ -61,11 +61,11 @@ fn plan<'a, S: NodeStore + ?Sized, R>(
     let top = check_node(ctx, Place::Root, root, Expected::ROOT)?;
     let nodes = BTreeMap::from([(Place::Root, Node::decode(&top, root))]);
     let mut edit = Edit { ctx, store, nodes, allocated: Vec::new(), freed: Vec::new() };
-    match change(&mut edit) {
-        Ok(res) => {
-            debug_assert_eq!(edit.fault(), None);
-            Ok((edit, res))
-        }
+    // Checked again before anything is written: neither a fault of ours nor a block that the tree
+    // points to twice may spread.
+    let res = change(&mut edit).and_then(|res| Ok(edit.check().map(|()| res)?));
+    match res {
+        Ok(res) => Ok((edit, res)),
         Err(err) => {
             for blk in edit.allocated {
                 // The first error is the one to report; the caller abandons the handle either way.
@@ -243,15 +243,26 @@ impl<S: NodeStore + ?Sized> Edit<'_, S> {
         }
     }
 
+    /// Reads a child, unless it is at hand. What its parent expects is checked either way: a damaged tree
+    /// may point to one block from two places, even from below.
     fn load(&mut self, step: Step) -> Result<(), S::Error> {
         let place = Place::Block(step.child);
-        if !self.nodes.contains_key(&place) {
-            let block = self.store.read(step.child)?;
-            let view = check_node(self.ctx, place, &block, step.expected)?;
-            let node = Node::decode(&view, &block);
-            self.nodes.insert(place, node);
+        let Expected { depth, key, .. } = step.expected;
+        match self.nodes.get(&place) {
+            Some(node)
+                if Some(node.depth) != depth || (node.key().is_some() && node.key() != key) =>
+            {
+                Err(self.corrupt(format!("points to block {} more than once", step.child)))
+            }
+            Some(_) => Ok(()),
+            None => {
+                let block = self.store.read(step.child)?;
+                let view = check_node(self.ctx, place, &block, step.expected)?;
+                let node = Node::decode(&view, &block);
+                self.nodes.insert(place, node);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// A new, empty node in a block of its own.
@@ -303,18 +314,18 @@ impl<S: NodeStore + ?Sized> Edit<'_, S> {
         }
     }
 
-    /// The first thing wrong with the nodes at hand, for assertions.
-    fn fault(&self) -> Option<Corrupt> {
-        self.fault_below(Place::Root, Expected::ROOT).err()
+    /// Checks the nodes at hand as if they had been read.
+    fn check(&self) -> Result<(), Corrupt> {
+        self.check_below(Place::Root, Expected::ROOT)
     }
 
-    fn fault_below(&self, place: Place, expected: Expected) -> Result<(), Corrupt> {
+    fn check_below(&self, place: Place, expected: Expected) -> Result<(), Corrupt> {
         let Some(node) = self.nodes.get(&place) else { return Ok(()) };
         let bytes = node.encode(self.ctx, place);
         let view = check_node(self.ctx, place, &bytes, expected)?;
         for index in &node.indexes {
             if let Some(step) = view.step(index.lblk, expected.end) {
-                self.fault_below(Place::Block(step.child), step.expected)?;
+                self.check_below(Place::Block(step.child), step.expected)?;
             }
         }
         Ok(())

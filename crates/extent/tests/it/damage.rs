@@ -180,6 +180,28 @@ fn a_tree_that_points_to_itself() {
 }
 
 #[test]
+fn an_index_node_that_is_its_own_child() {
+    // Planning a change took the node at hand for its child, without end and without bound.
+    let mut file = File::alternating(84 * 5);
+    assert_eq!(file.check().depth, 2);
+    let blk = u64::from(u32::from_le_bytes(*file.root[16..].first_chunk().unwrap()));
+    let mut bytes = file.store.read_bytes(blk);
+    put32(&mut bytes, 16, u32::try_from(blk).unwrap());
+    extent::set_checksum(file.ctx.csum.unwrap(), &mut bytes, 84);
+    file.store.blocks.insert(blk, bytes.into());
+    let before = file.image();
+    for res in [
+        file.lookup(0).map(drop),
+        file.insert(written(1, 1, 5000)),
+        file.convert(0, 1).map(drop),
+        file.remove(0, 10, 10).map(drop),
+    ] {
+        assert!(matches!(res, Err(Error::Corrupt(_))), "{res:?}");
+    }
+    assert_eq!(file.image(), before);
+}
+
+#[test]
 fn nodes_made_for_one_entry_can_still_be_filled() {
     // Legal, though nobody writes such: room for one entry in the root and in a leaf.
     let mut file = File::with([written(100, 1, 5000)]);

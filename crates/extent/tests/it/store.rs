@@ -18,6 +18,8 @@ use std::{
 pub(crate) enum Error {
     Corrupt(Corrupt),
     NoSpace,
+    /// Written or freed without being allocated.
+    NotANode(BlockNr),
 }
 
 impl From<Corrupt> for Error {
@@ -68,7 +70,9 @@ impl NodeRead for MemStore {
 
 impl NodeStore for MemStore {
     fn write(&mut self, blk: BlockNr, data: Vec<u8>) -> Result<(), Error> {
-        assert!(self.used.contains(&blk.0), "block {blk} is not a node's");
+        if !self.used.contains(&blk.0) {
+            return Err(Error::NotANode(blk));
+        }
         self.n_writes += 1;
         self.blocks.insert(blk.0, data.into());
         Ok(())
@@ -83,7 +87,9 @@ impl NodeStore for MemStore {
     }
 
     fn free(&mut self, blk: BlockNr) -> Result<(), Error> {
-        assert!(self.used.remove(&blk.0), "block {blk} is freed twice");
+        if !self.used.remove(&blk.0) {
+            return Err(Error::NotANode(blk));
+        }
         self.blocks.remove(&blk.0);
         self.n_frees += 1;
         Ok(())
@@ -245,6 +251,12 @@ impl File {
     pub(crate) fn all_mappings(&self) -> Vec<Mapping> {
         let (from, to) = (LogicalBlock(0), LogicalBlock(u32::MAX));
         self.format.iter(&self.ctx, &self.root, &self.store, from, to).map(Result::unwrap).collect()
+    }
+
+    /// The first `n` mappings, with what may be wrong.
+    pub(crate) fn iter_some(&self, n: usize) -> Result<Vec<Mapping>, Error> {
+        let (from, to) = (LogicalBlock(0), LogicalBlock(u32::MAX));
+        self.format.iter(&self.ctx, &self.root, &self.store, from, to).take(n).collect()
     }
 
     /// Without the holes.
