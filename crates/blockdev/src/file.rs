@@ -9,7 +9,10 @@ mod users;
 
 pub use open::{OpenError, OpenMode};
 
-use crate::{BlockDevice, Error, Limits, Result, TransferQueue, error::check_range};
+use crate::{
+    AlignedBuf, BlockDevice, Error, Limits, Result, TransferQueue, error::check_range,
+    sectors::index,
+};
 use queue::FileQueue;
 use rustix::fs::{Advice, FallocateFlags};
 use std::{
@@ -20,7 +23,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -43,8 +46,12 @@ pub enum DirectIo {
 /// [`read_at`](BlockDevice::read_at) and [`write_at`](BlockDevice::write_at) go through the host's
 /// page cache, so any offset and length is cheap; the [`queue`](BlockDevice::queue) transfers
 /// directly where the host allows it ([`direct_io`](Self::direct_io) tells). The host keeps the two
-/// coherent: a direct write writes back and drops the cached pages below it (`generic_file_direct_write`,
-/// `kiocb_invalidate_pages`). Dropping the device closes it and writes nothing.
+/// coherent only one after the other: before a direct write it writes back and drops the cached
+/// pages below, and afterwards drops what was read meanwhile (`kiocb_invalidate_pages`,
+/// `kiocb_invalidate_post_direct_write`). A page that is dirtied *meanwhile* stays, holds the old
+/// bytes and makes the next fdatasync fail with EIO, even if other bytes of the page were meant. So
+/// while a direct write is in flight, `write_at` passes by the cache too. Dropping the device
+/// closes it and writes nothing.
 pub struct FileDevice {
     shared: Arc<Shared>,
 }
@@ -63,7 +70,10 @@ struct Shared {
     is_read_only: bool,
     /// The host keeps the file in memory (tmpfs): a transfer is a copy, done when it returns.
     is_in_memory: bool,
+    is_block_device: bool,
     is_poisoned: AtomicBool,
+    /// Direct writes that may be under way; held locked while `write_at` works.
+    n_direct: Mutex<usize>,
     notes: Vec<String>,
 }
 
@@ -111,19 +121,61 @@ impl Shared {
         offset.is_multiple_of(sector) && (len as u64).is_multiple_of(sector)
     }
 
-    /// Writes through the page cache.
-    fn write_buffered(&self, offset: u64, buf: &[u8]) -> Result<()> {
+    fn direct_count(&self) -> MutexGuard<'_, usize> {
+        self.n_direct.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be called before a direct write is handed to the host.
+    fn begin_direct(&self) {
+        *self.direct_count() += 1;
+    }
+
+    /// To be called when the host is done with a direct write.
+    fn end_direct(&self) {
+        *self.direct_count() -= 1;
+    }
+
+    /// Writes any bytes: through the page cache, or past it while direct writes are in flight.
+    fn write_any(&self, offset: u64, buf: &[u8]) -> Result<()> {
         self.check_writable()?;
         check_range(offset, buf.len(), self.len)?;
-        self.buffered.write_all_at(buf, self.start + offset).map_err(|source| {
+        let n_direct = self.direct_count();
+        let res = match &self.direct {
+            Some(direct) if *n_direct > 0 => self.write_past_cache(direct, offset, buf),
+            _ => self.buffered.write_all_at(buf, self.start + offset),
+        };
+        res.map_err(|source| {
             self.poison();
             Error::Write { offset, len: buf.len() as u64, source }
         })
     }
 
-    /// Writes directly, or through the page cache what does not fit the device's sectors.
+    /// Writes any bytes directly, reading what they leave of the first and last sector.
+    fn write_past_cache(&self, direct: &File, offset: u64, buf: &[u8]) -> io::Result<()> {
+        let sector = u64::from(self.limits.sector);
+        let end = offset + buf.len() as u64;
+        let (from, to) = (offset / sector * sector, end.next_multiple_of(sector));
+        if to > self.len {
+            // The end of a device that ends inside a sector: no direct write reaches it.
+            return self.buffered.write_all_at(buf, self.start + offset);
+        }
+        let size = self.limits.sector as usize;
+        let mut bounce = AlignedBuf::zeroed(index(to - from));
+        if from < offset {
+            direct.read_exact_at(&mut bounce[..size], self.start + from)?;
+        }
+        if end < to && (from == offset || to - from > sector) {
+            let last = bounce.len() - size;
+            direct.read_exact_at(&mut bounce[last..], self.start + to - sector)?;
+        }
+        let at = index(offset - from);
+        bounce[at..at + buf.len()].copy_from_slice(buf);
+        direct.write_all_at(&bounce, self.start + from)
+    }
+
+    /// Writes directly what fits the device's sectors.
     fn write_direct(&self, offset: u64, buf: &[u8]) -> Result<()> {
-        let Some(direct) = &self.direct else { return self.write_buffered(offset, buf) };
+        let Some(direct) = &self.direct else { return self.write_any(offset, buf) };
         self.check_writable()?;
         check_range(offset, buf.len(), self.len)?;
         let mut done = 0;
@@ -132,9 +184,12 @@ impl Shared {
             let at = offset + done as u64;
             // A short transfer may end inside a sector.
             if !self.fits_sectors(at, rest.len()) {
-                return self.write_buffered(at, rest);
+                return self.write_any(at, rest);
             }
-            let res = match direct.write_at(rest, self.start + at) {
+            self.begin_direct();
+            let res = direct.write_at(rest, self.start + at);
+            self.end_direct();
+            let res = match res {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => Ok(0),
                 other => other,
@@ -171,7 +226,7 @@ impl BlockDevice for FileDevice {
     }
 
     fn write_at(&self, offset: u64, buf: &[u8]) -> Result<()> {
-        self.shared.write_buffered(offset, buf)
+        self.shared.write_any(offset, buf)
     }
 
     fn flush(&self) -> Result<()> {

@@ -17,7 +17,7 @@ use std::{
     fs::File,
     io::{self, BufReader, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 /// `f_type` of a tmpfs: linux/magic.h.
@@ -162,7 +162,9 @@ impl FileDevice {
             len,
             is_read_only,
             is_in_memory,
+            is_block_device: matches!(identity, Identity::Device(_)),
             is_poisoned: AtomicBool::new(false),
+            n_direct: Mutex::new(0),
             notes,
         };
         Ok(Self { shared: Arc::new(shared) })

@@ -33,8 +33,12 @@ impl FileQueue {
         let (shared, depth) = (&self.shared, self.depth);
         self.many
             .get_or_insert_with(|| {
-                // A container may forbid io_uring, and buffered writes gain nothing from it.
-                match shared.direct.as_ref().map(|direct| RingQueue::new(shared, direct, depth)) {
+                // Buffered writes gain nothing from a ring. A block device must not have one: the
+                // host drops what was read beside a direct write only before the write returns
+                // (`blkdev_direct_write`), and a write of a ring returns before it is done. And a
+                // container may forbid io_uring.
+                let direct = shared.direct.as_ref().filter(|_| !shared.is_block_device);
+                match direct.map(|direct| RingQueue::new(shared, direct, depth)) {
                     Some(Ok(ring)) => Box::new(ring),
                     Some(Err(_)) | None => Box::new(ThreadQueue::new(shared, depth)),
                 }

@@ -65,6 +65,7 @@ impl RingQueue {
     fn push(&mut self, tag: u64, offset: u64, payload: Payload) {
         let len = payload.buf.len();
         let at = self.shared.start + offset + payload.n_written as u64;
+        self.shared.begin_direct();
         match self.proactor.push(WriteAt::new(Arc::clone(&self.direct), at, payload)) {
             PushEntry::Pending(key) => {
                 self.in_flight.push(InFlight { key, tag, offset, len });
@@ -78,6 +79,7 @@ impl RingQueue {
 
     /// Takes the result of a transfer: done, to be gone on with, or failed.
     fn finish(&mut self, tag: u64, offset: u64, res: io::Result<usize>, mut payload: Payload) {
+        self.shared.end_direct();
         let res = match res {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             Err(err)
@@ -96,7 +98,7 @@ impl RingQueue {
                 } else if self.shared.fits_sectors(at, rest.len()) {
                     return self.push(tag, offset, payload);
                 } else {
-                    self.shared.write_buffered(at, rest)
+                    self.shared.write_any(at, rest)
                 }
             }
             Err(source) => {
@@ -141,7 +143,8 @@ impl RingQueue {
     }
 
     /// Nothing more can be learned from the kernel. What is in flight may or may not be written,
-    /// and its buffers stay with the ring; the completions carry empty ones of the same length.
+    /// its buffers stay with the ring, and it still counts as in flight. The completions carry
+    /// zeroed buffers of the same length.
     fn give_up(&mut self, err: &io::Error) {
         self.shared.poison();
         self.n_held_back = 0;
@@ -172,7 +175,7 @@ impl TransferQueue for RingQueue {
                 self.n_held_back = 0;
             }
         } else {
-            result = result.and_then(|()| self.shared.write_buffered(offset, &buf));
+            result = result.and_then(|()| self.shared.write_any(offset, &buf));
             self.done.push_back(Completion { tag, buf, result });
         }
         Ok(())

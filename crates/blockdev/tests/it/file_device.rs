@@ -1,7 +1,10 @@
 //! Opening, reading, writing and refusing.
 
 use crate::{folders, image, pattern};
-use ext4_blockdev::{BlockDevice, DirectIo, Error, FileDevice, OpenError, OpenMode};
+use ext4_blockdev::{
+    AlignedBuf, BlockDevice, Completion, DirectIo, Error, FileDevice, OpenError, OpenMode, Write,
+};
+use std::{fs::File, panic::UnwindSafe, path::Path, process::Command};
 
 #[test]
 fn reads_and_writes_of_any_alignment_are_whole() {
@@ -60,21 +63,27 @@ fn a_file_cut_short_meanwhile_is_a_read_error() {
     assert!(matches!(device.read_at(0, &mut [0; 4096]), Err(Error::Read { .. })));
 }
 
-#[test]
-fn after_a_failed_write_nothing_more_is_written() {
-    // /dev/full is no device of ours, so a host that is full is made from a small tmpfs.
+/// Runs a test in a freshly mounted filesystem of this kind, and unmounts it whatever happened.
+fn in_mount(kind: &str, options: &str, test: impl FnOnce(&Path) + UnwindSafe) {
     let folder = tempfile::tempdir().unwrap();
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=64k", "none"])
-        .arg(folder.path())
-        .status();
-    if !mounted.is_ok_and(|it| it.success()) {
-        println!("skipped: cannot mount a small tmpfs (needs root)");
+    let at = folder.path();
+    let mut mount = Command::new("mount");
+    mount.args(["-t", kind, "-o", options, "none"]).arg(at);
+    if !mount.status().is_ok_and(|it| it.success()) {
+        println!("skipped: cannot mount a {kind} (needs root)");
         return;
     }
-    let res = std::panic::catch_unwind(|| {
-        let path = folder.path().join("sparse.img");
-        std::fs::File::create(&path).unwrap().set_len(1 << 20).unwrap();
+    let res = std::panic::catch_unwind(|| test(at));
+    let unmounted = Command::new("umount").arg(at).status().unwrap();
+    assert!(unmounted.success());
+    res.unwrap();
+}
+
+#[test]
+fn after_a_failed_write_nothing_more_is_written() {
+    in_mount("tmpfs", "size=64k", |folder| {
+        let path = folder.join("sparse.img");
+        File::create(&path).unwrap().set_len(1 << 20).unwrap();
         let device = FileDevice::open(&path, OpenMode::Exclusive).unwrap();
         device.write_at(0, &[1; 4096]).unwrap();
         let Error::Write { source, .. } = device.write_at(4096, &vec![2; 200_000]).unwrap_err()
@@ -83,26 +92,80 @@ fn after_a_failed_write_nothing_more_is_written() {
         };
         assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
         assert!(matches!(device.write_at(0, &[3; 512]), Err(Error::Poisoned)));
+        assert!(matches!(device.discard(0, 512), Err(Error::Poisoned)));
         assert!(matches!(device.flush(), Err(Error::Poisoned)));
         let mut first = [0; 512];
         device.read_at(0, &mut first).unwrap();
         assert_eq!(first, [1; 512]);
     });
-    let unmounted = std::process::Command::new("umount").arg(folder.path()).status().unwrap();
-    assert!(unmounted.success());
-    res.unwrap();
+}
+
+#[test]
+fn a_full_host_fails_queued_writes_and_gives_their_buffers_back() {
+    in_mount("tmpfs", "size=1m", |folder| {
+        let path = folder.join("sparse.img");
+        File::create(&path).unwrap().set_len(16 << 20).unwrap();
+        let device = FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+        let mut queue = device.queue(4);
+        let mut done = Vec::new();
+        for tag in 0..32 {
+            let buf = AlignedBuf::copy_of(&vec![7; 128 << 10]);
+            queue.submit(Write { offset: tag * (128 << 10), buf, tag }).unwrap();
+            if tag >= 4 {
+                done.extend(queue.wait());
+            }
+        }
+        done.extend(std::iter::from_fn(|| queue.wait()));
+        drop(queue);
+        assert!(done.iter().all(|it| it.buf.len() == 128 << 10));
+        let tags: std::collections::BTreeSet<_> = done.iter().map(|it| it.tag).collect();
+        assert_eq!((done.len(), tags.len()), (32, 32));
+        let full = |it: &&Completion| {
+            matches!(&it.result, Err(Error::Write { source, .. })
+                if source.kind() == std::io::ErrorKind::StorageFull)
+        };
+        let poisoned = |it: &&Completion| matches!(it.result, Err(Error::Poisoned));
+        let n = (done.iter().filter(full).count(), done.iter().filter(poisoned).count());
+        let n_good = done.iter().filter(|it| it.result.is_ok()).count();
+        println!("{n_good} written, {} failed, {} refused", n.0, n.1);
+        assert!(n.0 >= 1 && n.1 >= 1 && n_good >= 1 && n.0 + n.1 + n_good == 32);
+        assert!(matches!(device.flush(), Err(Error::Poisoned)));
+    });
+}
+
+#[test]
+fn a_host_without_direct_io_is_written_through_its_page_cache() {
+    in_mount("ramfs", "mode=700", |folder| {
+        let path = folder.join("disk.img");
+        std::fs::write(&path, pattern(1 << 20)).unwrap();
+        let device = FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+        let DirectIo::No { reason } = device.direct_io() else { panic!("ramfs took O_DIRECT") };
+        assert_eq!(reason, "the host's filesystem does not take O_DIRECT");
+        let mut queue = device.queue(4);
+        for tag in 0..8 {
+            let buf = AlignedBuf::copy_of(&vec![9; 128 << 10]);
+            queue.submit(Write { offset: tag * (128 << 10), buf, tag }).unwrap();
+        }
+        while let Some(done) = queue.wait() {
+            done.result.unwrap();
+        }
+        drop(queue);
+        device.flush().unwrap();
+        drop(device);
+        assert!(std::fs::read(&path).unwrap() == vec![9; 1 << 20]);
+    });
 }
 
 #[test]
 fn what_is_no_device_is_refused_in_one_line() {
     let folder = &folders()[0];
     let dir = folder.path();
-    let check = |path: &std::path::Path, expected: &str| {
+    let check = |path: &Path, expected: &str| {
         let err = FileDevice::open(path, OpenMode::Exclusive).unwrap_err().to_string();
         assert_eq!(err, format!("{}: {expected}", path.display()));
     };
     check(dir, "found a directory, expected an image file or block device");
-    let null = std::path::Path::new("/dev/null");
+    let null = Path::new("/dev/null");
     check(null, "found a character device, expected an image file or block device");
     check(&dir.join("none"), "No such file or directory (os error 2)");
     check(&image(folder, "empty.img", 0), "found 0 bytes, expected an image");

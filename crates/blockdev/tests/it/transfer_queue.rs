@@ -1,8 +1,8 @@
 //! Many writes in flight.
 
-use crate::{folders, image, pattern};
+use crate::{folders, image, pattern, users::Loop};
 use ext4_blockdev::{AlignedBuf, BlockDevice, Completion, FileDevice, OpenMode, Write};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 #[test]
 fn every_write_completes_once_and_lands_where_it_should() {
@@ -89,4 +89,78 @@ fn dropping_a_queue_waits_for_what_is_in_flight() {
         drop(queue);
         assert!(std::fs::read(&path).unwrap() == vec![0x55; 1 << 20]);
     }
+}
+
+/// A host caches pages of 4 KiB and more, and a filesystem of 1 KiB blocks has data and metadata
+/// in one page. A page that is dirtied while its other half is being written directly would later
+/// be written back with the old half.
+#[test]
+fn buffered_writes_beside_direct_ones_in_flight_lose_nothing() {
+    for folder in folders() {
+        let path = image(&folder, "disk.img", 1 << 20);
+        mix_writes(&path);
+        std::fs::write(&path, pattern(1 << 20)).unwrap();
+        match Loop::attach(&path, &[]) {
+            Some(device) => mix_writes(&device.0),
+            None => println!("skipped: cannot attach a loop device (needs root and losetup)"),
+        }
+    }
+}
+
+/// Writes data through the queue and metadata beside it, and compares what is cached and what is
+/// on the medium with a model.
+fn mix_writes(path: &Path) {
+    const BLOCK: usize = 1024;
+    let device = FileDevice::open(path, OpenMode::Exclusive).unwrap();
+    let mut model = pattern(1 << 20);
+    let mut queue = device.queue(16);
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut next = move |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let mut busy = BTreeSet::new();
+    for round in 0..10_000_u32 {
+        let byte = u8::try_from(round % 251).unwrap();
+        // Data in even blocks, metadata in odd ones.
+        let data = next(512) * 2;
+        if busy.insert(data) {
+            let buf = AlignedBuf::copy_of(&[byte; BLOCK]);
+            let at = usize::try_from(data).unwrap() * BLOCK;
+            model[at..at + BLOCK].fill(byte);
+            queue.submit(Write { offset: at as u64, buf, tag: data }).unwrap();
+        }
+        let at = usize::try_from(next(512) * 2 + 1).unwrap() * BLOCK;
+        let (from, len) = match next(3) {
+            0 => (at, BLOCK),
+            1 => (at + 100, 700),
+            _ => (at + 512, 512),
+        };
+        device.write_at(from as u64, &vec![!byte; len]).unwrap();
+        model[from..from + len].fill(!byte);
+        while busy.len() >= 16 {
+            let done = queue.wait().unwrap();
+            done.result.unwrap();
+            busy.remove(&done.tag);
+        }
+    }
+    while let Some(done) = queue.wait() {
+        done.result.unwrap();
+    }
+    drop(queue);
+    let differs = |bytes: &[u8]| {
+        let blocks = bytes.chunks(BLOCK).zip(model.chunks(BLOCK)).enumerate();
+        blocks.filter(|(_, (a, b))| a != b).map(|(nr, _)| nr).collect::<Vec<_>>()
+    };
+    let mut cached = vec![0; 1 << 20];
+    device.read_at(0, &mut cached).unwrap();
+    assert_eq!(differs(&cached), [0; 0], "as cached");
+    device.flush().unwrap();
+    drop(device);
+    // What is on the medium, not in the cache.
+    let file = std::fs::File::open(path).unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    assert_eq!(differs(&std::fs::read(path).unwrap()), [0; 0], "on the medium");
 }

@@ -1,7 +1,7 @@
 //! Refusing what somebody else uses.
 
-use crate::{folders, image};
-use ext4_blockdev::{BlockDevice, FileDevice, OpenMode};
+use crate::{folders, image, pattern};
+use ext4_blockdev::{AlignedBuf, BlockDevice, FileDevice, OpenMode, Write};
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -63,11 +63,12 @@ fn a_process_that_only_reads_is_no_hindrance() {
 }
 
 /// A loop device over a file; detached when dropped, whatever became of the test.
-struct Loop(PathBuf);
+pub(crate) struct Loop(pub(crate) PathBuf);
 
 impl Loop {
-    fn attach(file: &Path) -> Option<Self> {
-        let out = Command::new("losetup").args(["--find", "--show"]).arg(file).output().ok()?;
+    pub(crate) fn attach(file: &Path, options: &[&str]) -> Option<Self> {
+        let mut losetup = Command::new("losetup");
+        let out = losetup.args(["--find", "--show"]).args(options).arg(file).output().ok()?;
         out.status.success().then(|| Self(String::from_utf8(out.stdout).unwrap().trim_end().into()))
     }
 
@@ -103,7 +104,7 @@ fn an_image_behind_a_loop_device_and_the_mounted_device_are_refused() {
     let folder = &folders()[0];
     let path = image(folder, "disk.img", 8 << 20);
     let at = tempfile::tempdir().unwrap();
-    let Some(device) = Loop::attach(&path) else {
+    let Some(device) = Loop::attach(&path, &[]) else {
         println!("skipped: cannot attach a loop device (needs root and losetup)");
         return;
     };
@@ -135,4 +136,35 @@ fn an_image_behind_a_loop_device_and_the_mounted_device_are_refused() {
     drop(mount);
     drop(device);
     FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+}
+
+#[test]
+fn a_device_of_large_sectors_is_written_whole_sectors_at_a_time() {
+    let folder = &folders()[0];
+    let path = image(folder, "disk.img", 1 << 20);
+    let Some(device) = Loop::attach(&path, &["--sector-size", "4096"]) else {
+        println!("skipped: cannot attach a loop device (needs root and losetup)");
+        return;
+    };
+    let opened = FileDevice::open(&device.0, OpenMode::Exclusive).unwrap();
+    println!("{:?}", opened.direct_io());
+    assert_eq!(opened.limits().sector, 4096);
+    let mut queue = opened.queue(4);
+    let mut model = pattern(1 << 20);
+    for (offset, len) in [(8192, 4096), (1024, 1024), (512, 512), (65536, 131_072), (5000, 3)] {
+        let buf = AlignedBuf::copy_of(&vec![0xEE; len]);
+        queue.submit(Write { offset: offset as u64, buf, tag: 0 }).unwrap();
+        model[offset..offset + len].fill(0xEE);
+    }
+    while let Some(done) = queue.wait() {
+        done.result.unwrap();
+    }
+    drop(queue);
+    opened.flush().unwrap();
+    let mut all = vec![0; 1 << 20];
+    opened.read_at(0, &mut all).unwrap();
+    assert!(all == model);
+    drop(opened);
+    drop(device);
+    assert!(std::fs::read(&path).unwrap() == model);
 }
