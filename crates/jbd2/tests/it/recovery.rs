@@ -7,6 +7,7 @@
 )]
 
 mod corpus;
+mod crashes;
 mod damage;
 mod fast_commits;
 mod forge;
