@@ -1,1 +1,23 @@
-//! x
+//! The direct-IO write path: what `write(2)` on an O_DIRECT descriptor does, on an image.
+//!
+//! The order of steps is `ext4_dio_write_iter`'s: checks, times and privileges, the orphan record of
+//! an extending write, then per piece a mapping and its data, and when all data is on the device the
+//! conversion of unwritten blocks and the new size. [`DirectWrite`] does one step at a time, so that
+//! tests can stand between any two.
+
+mod buffered;
+mod checks;
+mod error;
+mod modified;
+mod overwrite;
+mod piece;
+mod plan;
+mod request;
+mod transfer;
+mod write;
+
+pub use error::{Error, Result};
+pub use overwrite::Overwriter;
+pub use plan::{LockMode, Plan};
+pub use request::{Caller, Offset, Request, Sync};
+pub use write::{DirectWrite, Outcome, Step};

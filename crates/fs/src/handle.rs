@@ -49,6 +49,11 @@ impl<'fs> Handle<'fs> {
         Ok(self.blocks.write(blk, data)?)
     }
 
+    /// New contents of a data block that goes through the log ([`Filesystem::logs_data`]).
+    pub fn write_data(&mut self, blk: BlockNr, data: Vec<u8>) -> Result<()> {
+        self.write(blk, data)
+    }
+
     /// Changes a metadata block in place.
     pub(crate) fn modify<R>(
         &mut self,

@@ -2,6 +2,7 @@
 
 mod allocate;
 mod convert;
+mod credits;
 mod remove;
 mod store;
 

@@ -68,6 +68,29 @@ impl Filesystem {
         }
     }
 
+    /// Frees the blocks between the end of the file and `end`, which a write had mapped and not
+    /// used, and removes the orphan record. Blocks behind `end` stay.
+    pub fn trim_mapped(&self, ino: InodeNr, end: u32) -> Result<()> {
+        loop {
+            let budget = self.unmap_budget();
+            let mut h = self.start(self.unmap_credits(budget))?;
+            let mut inode = h.inode(ino)?;
+            let first = self.geometry().block_size.blocks_for(inode.i_size);
+            let first = u32::try_from(first).unwrap_or(u32::MAX);
+            let done = first >= end
+                || h.unmap(&mut inode, LogicalBlock(first), LogicalBlock(end), budget)?;
+            if done && inode.links_count > 0 {
+                h.orphan_del(&mut inode)?;
+            }
+            h.put_inode(&inode)?;
+            h.stop()?;
+            // Crash here: still on record; recovery frees all behind the size.
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
     /// Zeroes the bytes of the last block behind `i_size` (`ext4_block_truncate_page`), which a
     /// later extension would show.
     ///

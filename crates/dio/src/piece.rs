@@ -1,0 +1,86 @@
+//! Which blocks the next bytes go to: `ext4_iomap_begin` and `ext4_iomap_alloc`.
+
+use crate::Result;
+use ext4_fs::{Filesystem, MapState};
+use ext4_units::{BlockNr, InodeNr, LogicalBlock};
+
+/// `DIO_MAX_BLOCKS`: the most blocks of one mapping call, so that its handle stays small.
+pub(crate) const MAX_BLOCKS: u32 = 4096;
+
+/// A run of blocks that data goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) lblk: LogicalBlock,
+    pub(crate) len: u32,
+    pub(crate) start: BlockNr,
+    /// The blocks read as zeros: what is not written of them must become zeros on the device.
+    pub(crate) is_new: bool,
+    /// They are unwritten, and are to be converted once the data is there.
+    pub(crate) converts: bool,
+}
+
+impl Piece {
+    /// The logical block just past it.
+    pub(crate) fn end(&self) -> u32 {
+        self.lblk.0.saturating_add(self.len)
+    }
+
+    /// Where on the device `lblk`, one of its blocks, is.
+    pub(crate) fn block(&self, lblk: LogicalBlock) -> BlockNr {
+        self.start.plus(u64::from(lblk.0 - self.lblk.0))
+    }
+}
+
+/// What there is for the next bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// Blocks; `true` if a handle was needed to get them.
+    Piece(Piece, bool),
+    /// A hole below the size in a file whose map knows no unwritten blocks: a crash between its
+    /// mapping and its data would show old bytes, so it goes through the buffered way (`-ENOTBLK`).
+    Buffered,
+}
+
+/// Finds or allocates up to `want` blocks from `lblk`.
+pub(crate) fn begin(fs: &Filesystem, ino: InodeNr, lblk: LogicalBlock, want: u32) -> Result<Begin> {
+    let inode = fs.inode(fs.meta(), ino)?;
+    let mapping = fs.lookup(fs.meta(), &inode, lblk)?;
+    let want = want.clamp(1, MAX_BLOCKS).min(mapping.len);
+    // `i_size`, not `i_disksize`: writeback may push the latter out to the former at any moment.
+    let is_below_eof = lblk.byte(fs.geometry().block_size) < inode.i_size;
+    let piece = |len, start, is_new, converts| Piece { lblk, len, start, is_new, converts };
+    match mapping.state {
+        MapState::Written(start) => Ok(Begin::Piece(piece(want, start, false, false), false)),
+        MapState::Unwritten(start) if is_below_eof => {
+            Ok(Begin::Piece(piece(want, start, true, true), false))
+        }
+        MapState::Unwritten(start) => {
+            // Beyond the size only the orphan record protects the blocks, so they may become
+            // written before the data is there. Crash here: cleanup frees them.
+            let mut h = fs.start(fs.convert_credits(&inode)?)?;
+            let mut inode = h.inode(ino)?;
+            let done = h.convert(&mut inode, lblk, want)?;
+            h.put_inode(&inode)?;
+            h.stop()?;
+            Ok(Begin::Piece(piece(done.min(want), start, true, false), true))
+        }
+        MapState::Hole if is_below_eof && !inode.has_extents() => Ok(Begin::Buffered),
+        MapState::Hole => {
+            let mapped = fs.retrying(|| {
+                let inode = fs.inode(fs.meta(), ino)?;
+                let mut h = fs.start(fs.allocate_credits(&inode, want)?)?;
+                let mut inode = h.inode(ino)?;
+                let mapped = h.allocate(&mut inode, lblk, want, is_below_eof)?;
+                h.put_inode(&inode)?;
+                h.stop()?;
+                Ok(mapped)
+            })?;
+            // Crash here: below the size the blocks stay, unwritten, and read as zeros; beyond it
+            // cleanup frees them.
+            let (MapState::Written(start) | MapState::Unwritten(start)) = mapped.state else {
+                return Ok(Begin::Buffered);
+            };
+            Ok(Begin::Piece(piece(mapped.len, start, true, is_below_eof), true))
+        }
+    }
+}

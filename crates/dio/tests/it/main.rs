@@ -1,0 +1,4 @@
+//! Tests of the write path on images that mke2fs made.
+
+mod campaign;
+mod world;
