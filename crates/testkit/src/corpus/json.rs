@@ -79,8 +79,8 @@ impl Json {
         self.0.as_str().map(str::to_owned)
     }
 
-    pub(super) fn into<T: DeserializeOwned>(self) -> Option<T> {
-        serde_json::from_value(self.0).ok()
+    pub(super) fn into<T: DeserializeOwned>(self) -> Result<T> {
+        Ok(serde_json::from_value(self.0)?)
     }
 
     /// The promises of a crash image: `durable`, `must_exist`, `must_absent`.
