@@ -65,7 +65,7 @@ impl Journal {
     /// Opens the journal of the filesystem on `dev`. Writes nothing; what changes in the journal
     /// superblock is written with the first commit.
     ///
-    /// [`Error::NeedsRecovery`] unless the log is empty, [`Error::Damage`] when its superblock
+    /// [`Error::NeedsRecovery`] unless the log is empty, [`Error::Damaged`] when its superblock
     /// makes no sense. A log with ASYNC_COMMIT is written with all flushes, which is always legal.
     pub fn open(
         dev: Arc<dyn BlockDevice>,

@@ -43,7 +43,7 @@ pub struct RawSuperblock {
     pub s_max_mnt_count: U16,
     /// 038: 0xEF53.
     pub s_magic: U16,
-    /// 03a: See [`State`].
+    /// 03a: See [`State`](super::State).
     pub s_state: U16,
     /// 03c: What to do on errors: 1 continue, 2 remount read-only, 3 panic.
     pub s_errors: U16,

@@ -216,8 +216,8 @@ impl Forge {
         MemoryDevice::new(self.image.clone())
     }
 
-    /// What the log's homes must be after replay of the first `transactions` transactions: block →
-    /// contents. Slow and simple: each copy that no revoke of the same or a later one hides.
+    /// What the log's homes must be after replay of the first `transactions` transactions, by
+    /// block. Slow and simple: each copy that no revoke of the same or a later one hides.
     pub(super) fn expected(&self, transactions: usize) -> BTreeMap<u64, Vec<u8>> {
         let story = || self.story.iter().filter(|it| it.0 < transactions);
         let mut homes = BTreeMap::new();
@@ -272,7 +272,7 @@ impl Forge {
         scan
     }
 
-    /// The log as its inode would have it: in three pieces, the last of them first on the disk...
+    /// Where the log is: behind the homes.
     pub(super) fn at_home(&self) -> Log {
         let whole = BlockRange::new(BlockNr(HOMES), u64::from(self.superblock.max_len));
         Log::internal(vec![whole])
