@@ -131,7 +131,10 @@ impl Filesystem {
         if !self.superblock().features.has_incompat(Incompat::EA_INODE) {
             return Err(corrupt("the filesystem does not have ea_inode".into()));
         }
-        let ea = self.live_inode(meta, ino)?;
+        let ea = self.inode(meta, ino)?;
+        if ea.links_count == 0 {
+            return Err(Error::NotInUse { ino });
+        }
         if !ea.is_regular() || !ea.flags.contains(InodeFlags::EA_INODE) {
             return Err(corrupt("no inode of an attribute, EXT4_EA_INODE_FL is missing".into()));
         }

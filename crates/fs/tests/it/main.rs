@@ -1,0 +1,6 @@
+//! The filesystem against images that mke2fs, debugfs and the kernel made.
+#![cfg(test)]
+
+mod damage;
+mod paths;
+mod read;
