@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 
 /// Bytes that tell where they are, with holes at several places.
 fn contents(block: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..block * 40 + 77).map(|i| (i * 31 % 251) as u8 + 1).collect();
+    let mut bytes: Vec<u8> =
+        (0..block * 40 + 77).map(|i| u8::try_from(i * 31 % 251).unwrap() + 1).collect();
     for hole in [2..5, 14..15, 20..33] {
         bytes[hole.start * block..hole.end * block].fill(0);
     }
