@@ -5,7 +5,10 @@
 
 use crate::{Error, Result};
 use ext4_blockdev::BlockDevice;
-use ext4_ondisk::jbd2::{JournalSuperblock, SUPERBLOCK_LEN, SUPERBLOCK_MUTABLE_LEN};
+use ext4_ondisk::{
+    Corrupt,
+    jbd2::{Damage, JournalSuperblock, SUPERBLOCK_LEN, SUPERBLOCK_MUTABLE_LEN},
+};
 use ext4_units::{BlockNr, BlockRange, BlockSize};
 use std::sync::Arc;
 
@@ -170,7 +173,8 @@ impl Log {
         self.pieces(size, at, buf.len(), |byte, part| device.write_at(byte, &buf[part]))
     }
 
-    /// Reads and checks the journal superblock.
+    /// Reads and checks the journal superblock. A device that several filesystems share is refused,
+    /// as `ext4_open_dev_journal` does.
     pub fn read_superblock(
         &self,
         fs: &dyn BlockDevice,
@@ -178,7 +182,12 @@ impl Log {
     ) -> Result<JournalSuperblock> {
         let mut bytes = [0; SUPERBLOCK_LEN];
         self.read(fs, size, self.superblock_at(size), &mut bytes)?;
-        Ok(JournalSuperblock::decode(&bytes, size, self.len())?)
+        let superblock = JournalSuperblock::decode(&bytes, size, self.len())?;
+        if self.is_external() && superblock.nr_users != 1 {
+            let fault = format!("s_nr_users {}, expected 1", superblock.nr_users);
+            return Err(Damage::invalid(Corrupt::new("journal superblock", fault)).into());
+        }
+        Ok(superblock)
     }
 
     /// Writes what may have changed in the journal superblock: its first sector, so that a crash

@@ -6,7 +6,10 @@ use ext4_jbd2::{
     Log,
     recovery::{self, LogEnd, RecordKind, Replayed},
 };
-use ext4_ondisk::jbd2::{Checksums, MAGIC};
+use ext4_ondisk::{
+    checksum::Csum,
+    jbd2::{Checksums, Class, JournalSuperblock, MAGIC},
+};
 use ext4_units::{BlockNr, BlockRange, Tid};
 
 #[test]
@@ -284,7 +287,7 @@ fn a_log_in_pieces_is_replayed_and_never_written() {
 #[test]
 fn an_external_log_is_read_from_and_reset_on_its_own_device() {
     let mut it = Forge::starting(V3, 5, Tid(10));
-    it.superblock = ext4_ondisk::jbd2::JournalSuperblock::new(
+    it.superblock = JournalSuperblock::new(
         SIZE,
         1100,
         3,
@@ -314,6 +317,16 @@ fn an_external_log_is_read_from_and_reset_on_its_own_device() {
     assert!(fs.contents() == before);
     assert!(scan(&*fs, &log).is_empty());
     assert_eq!(journal.len(), 1100 * 1024);
+
+    // Shared by two filesystems.
+    let mut raw = log.read_superblock(&*fs, SIZE).unwrap().encode();
+    raw[0x43] = 2;
+    raw[0xFC..0x100].fill(0);
+    let sum = Csum::START.over(&raw).0;
+    raw[0xFC..0x100].copy_from_slice(&sum.to_be_bytes());
+    log.write(&*fs, SIZE, 2, &raw).unwrap();
+    let err = recovery::scan(&*fs, &log, &options()).unwrap_err();
+    assert_eq!(err.class(), Some(Class::Invalid));
 }
 
 #[test]
@@ -385,5 +398,5 @@ fn version_1_of_the_superblock_is_refused_where_it_cannot_be_right() {
     it.recovers(1);
     let mc = recovery::Options { metadata_csum: true, ..options() };
     let err = recovery::scan(&it.device(), &it.at_home(), &mc).unwrap_err();
-    assert_eq!(err.class(), Some(ext4_ondisk::jbd2::Class::Invalid));
+    assert_eq!(err.class(), Some(Class::Invalid));
 }
