@@ -1,5 +1,9 @@
 //! Directories of a filesystem: listing and lookup, in blocks or inside the inode.
 
+mod change;
+mod inline;
+mod store;
+
 use crate::{Error, Filesystem, Inode, MapState, Result};
 use ext4_dir::{Context, DirRead, Entry, Place};
 use ext4_jbd2::{Block, MetaRead};

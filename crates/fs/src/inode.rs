@@ -5,11 +5,10 @@ use ext4_jbd2::MetaRead;
 use ext4_ondisk::{
     Corrupt,
     checksum::Csum,
-    features::{Compat, Incompat, RoCompat},
     inode::{FileType, Inode as DiskInode, InodeFlags},
     time::Timestamp,
 };
-use ext4_units::{BlockNr, BlockRange, InodeNr};
+use ext4_units::{BlockNr, InodeNr};
 use std::ops::{Deref, DerefMut};
 
 /// An inode in memory. Dereferences to its on-disk fields.
@@ -130,43 +129,12 @@ impl Filesystem {
         let bytes = block.get(offset..).unwrap_or_default();
         let disk = DiskInode::decode(bytes, ino, self.inode_format())?;
         let inode = Inode { ino, i_size: disk.size, disk };
-        self.check_inode(&inode)?;
-        Ok(inode)
-    }
-
-    /// What must be true of an inode before anything of it is believed (`__ext4_iget`).
-    fn check_inode(&self, inode: &Inode) -> Result<()> {
-        let corrupt =
-            |fault: String| Error::from(Corrupt::new(format!("inode {}", inode.ino), fault));
-        let features = self.superblock().features;
-        if inode.has_extents() && inode.has_inline_data() {
-            return Err(corrupt("both inline data and extents".into()));
-        }
-        if let Some(blk) = inode.file_acl {
-            let is_free_for_files = self.geometry().contains(blk)
-                && self.zones().hit(BlockRange::new(blk, 1)).is_none();
-            if !is_free_for_files {
-                return Err(corrupt(format!(
-                    "i_file_acl {blk}, expected a block that files may have"
-                )));
-            }
-        }
         let max = self.geometry().max_size(inode.has_extents() || inode.has_inline_data());
-        if inode.i_size > max {
-            return Err(corrupt(format!("i_size {}, expected at most {max}", inode.i_size)));
+        if inode.is_regular() && inode.i_size > max {
+            let fault = format!("i_size {}, expected at most {max}", inode.i_size);
+            return Err(Corrupt::new(format!("inode {ino}"), fault).into());
         }
-        // An index taken for free space would lose its checksums with the next entry.
-        if inode.flags.contains(InodeFlags::INDEX)
-            && !features.has_compat(Compat::DIR_INDEX)
-            && features.has_ro_compat(RoCompat::METADATA_CSUM)
-        {
-            return Err(corrupt("indexed directory, but the filesystem has no dir_index".into()));
-        }
-        if inode.flags.contains(InodeFlags::CASEFOLD) && !features.has_incompat(Incompat::CASEFOLD)
-        {
-            return Err(corrupt("ignores case, but the filesystem has no casefold".into()));
-        }
-        Ok(())
+        Ok(inode)
     }
 
     /// Reads inode `ino`, which must be in use: it has a type, and links or an orphan record keep
@@ -178,10 +146,6 @@ impl Filesystem {
         }
         if inode.file_type() == FileType::Unknown {
             let fault = format!("i_mode {:#o}, expected a file type", inode.mode);
-            return Err(Corrupt::new(format!("inode {ino}"), fault).into());
-        }
-        if inode.flags.contains(InodeFlags::EA_INODE) {
-            let fault = "holds an attribute's value, expected a file";
             return Err(Corrupt::new(format!("inode {ino}"), fault).into());
         }
         Ok(inode)

@@ -1,14 +1,17 @@
 //! The filesystem: inodes, maps, directories, attributes, allocation, orphans, recovery.
 //!
-//! Every metadata write has a [`Handle`]; no data is written while one is open. Files, the clock
-//! and the terminal are the caller's.
+//! Every metadata write has a [`Handle`]; no data is written while one is open, but for the block
+//! that a file's contents move to out of its inode. Files, the clock and the terminal are the
+//! caller's.
 
+mod acl;
 mod alloc;
 mod dir;
 mod error;
 mod filesystem;
 mod group;
 mod handle;
+mod inline;
 mod inode;
 mod log;
 mod map;
@@ -29,8 +32,9 @@ pub use ext4_extent::{Mapping, State as MapState};
 pub use filesystem::Filesystem;
 pub use handle::Handle;
 pub use inode::Inode;
+pub use ops::{NewFile, Replace, Setattr, Unlinked};
 pub use orphan::{Orphan, OrphanFate};
 pub use path::{Last, Parent};
 pub use recover::{Options as RecoverOptions, Recovered, Report, recover};
 pub use walk::{Visit, Walk, WalkError};
-pub use xattr::Xattr;
+pub use xattr::{SetXattr, Xattr};

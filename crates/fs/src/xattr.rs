@@ -4,6 +4,10 @@ mod placed;
 mod release;
 mod set;
 mod store;
+mod value_inode;
+
+pub(crate) use placed::Placed;
+pub use set::SetXattr;
 
 use crate::{Error, Filesystem, Inode, Result};
 use ext4_jbd2::MetaRead;
@@ -131,10 +135,7 @@ impl Filesystem {
         if !self.superblock().features.has_incompat(Incompat::EA_INODE) {
             return Err(corrupt("the filesystem does not have ea_inode".into()));
         }
-        let ea = self.inode(meta, ino)?;
-        if ea.links_count == 0 {
-            return Err(Error::NotInUse { ino });
-        }
+        let ea = self.live_inode(meta, ino)?;
         if !ea.is_regular() || !ea.flags.contains(InodeFlags::EA_INODE) {
             return Err(corrupt("no inode of an attribute, EXT4_EA_INODE_FL is missing".into()));
         }

@@ -7,6 +7,9 @@ use ext4_units::InodeNr;
 /// The name of the attribute behind `system.`, `EXT4_XATTR_SYSTEM_DATA`.
 pub const XATTR_NAME: &[u8] = b"data";
 
+/// Bytes of `i_block`, the first part of the contents (`EXT4_MIN_INLINE_DATA_SIZE`).
+pub const BODY_LEN: usize = 60;
+
 /// Bytes of a directory's `i_block` before its first entry: the parent's number
 /// (`EXT4_INLINE_DOTDOT_SIZE`).
 pub const DOTDOT_SIZE: usize = 4;

@@ -18,15 +18,10 @@ use std::{
     io::{self, BufReader, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, atomic::AtomicBool},
-    time::Duration,
 };
 
 /// `f_type` of a tmpfs: linux/magic.h.
 const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
-
-/// How often and how long a process that is in the way is waited for.
-const N_RETRIES: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// What the opener is going to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +194,7 @@ fn open_buffered(path: &Path, is_read_only: bool) -> Result<File, OpenError> {
         let identity = std::fs::metadata(path).ok().as_ref().and_then(Identity::of);
         match (err, identity) {
             (Errno::BUSY, Some(identity)) => {
-                let by = users::in_kernel(identity).or_else(|| users::in_processes(identity));
+                let by = users::find(identity).into_iter().next();
                 let by =
                     by.unwrap_or_else(|| "held exclusively: mounted, swap, RAID or LVM".into());
                 OpenError::InUse { path: path.to_owned(), by }
@@ -283,40 +278,27 @@ fn keep_others_out(
     identity: Identity,
     mode: OpenMode,
 ) -> Result<Vec<String>, OpenError> {
-    let mut by = users::in_kernel(identity);
-    if by.is_none() {
-        by = lock_or_find_process(file, identity, mode);
-        for _ in 0..N_RETRIES {
-            if by.is_none() || mode == OpenMode::ReadOnly {
-                break;
-            }
-            // It may be gone in a moment: udev locks a device while it looks at it, and between
-            // fork and exec a child has all its parent's files.
-            std::thread::sleep(PAUSE);
-            by = lock_or_find_process(file, identity, mode);
+    let wanted = match mode {
+        OpenMode::ReadOnly => FlockOperation::NonBlockingLockShared,
+        OpenMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
+    };
+    let mut users = Vec::new();
+    match rustix::fs::flock(file, wanted) {
+        Ok(()) if mode == OpenMode::ReadOnly => {
+            let _ = rustix::fs::flock(file, FlockOperation::Unlock);
         }
+        Err(Errno::WOULDBLOCK) => users.push(users::lock_holder(identity)),
+        // A host without flock (some network filesystems) cannot tell.
+        Ok(()) | Err(_) => {}
     }
-    match (mode, by) {
+    if users.is_empty() {
+        users = users::find(identity);
+    }
+    match (mode, users.into_iter().next()) {
         (_, None) => Ok(Vec::new()),
         (OpenMode::Exclusive, Some(by)) => Err(OpenError::InUse { path: path.to_owned(), by }),
         (OpenMode::ReadOnly, Some(by)) => {
             Ok(vec![format!("{by}: what is read may change meanwhile")])
         }
     }
-}
-
-fn lock_or_find_process(file: &File, identity: Identity, mode: OpenMode) -> Option<String> {
-    let wanted = match mode {
-        OpenMode::ReadOnly => FlockOperation::NonBlockingLockShared,
-        OpenMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
-    };
-    match rustix::fs::flock(file, wanted) {
-        Ok(()) if mode == OpenMode::ReadOnly => {
-            let _ = rustix::fs::flock(file, FlockOperation::Unlock);
-        }
-        Err(Errno::WOULDBLOCK) => return Some(users::lock_holder(identity)),
-        // A host without flock (some network filesystems) cannot tell.
-        Ok(()) | Err(_) => {}
-    }
-    users::in_processes(identity)
 }

@@ -48,16 +48,16 @@ struct System {
     sys: PathBuf,
 }
 
-/// A use of `target` by the kernel that does not go with our writing (or, for a reader, with a
-/// content that stays), as a phrase such as "mounted at /mnt".
-pub(super) fn in_kernel(target: Identity) -> Option<String> {
+/// Everybody found to use `target` in a way that does not go with our writing (or, for a reader,
+/// with a content that stays): a phrase each, such as "mounted at /mnt".
+pub(super) fn find(target: Identity) -> Vec<String> {
     let system = System { proc: "/proc".into(), sys: "/sys".into() };
-    system.kernel_users(target).into_iter().next()
-}
-
-/// A process that has `target` open for writing or locked, as such a phrase.
-pub(super) fn in_processes(target: Identity) -> Option<String> {
-    processes::find(Path::new("/proc"), target)
+    let mut users = system.kernel_users(target);
+    // The processes are only of interest if the kernel itself is not: their list is long.
+    if users.is_empty() {
+        users = processes::find(&system.proc, target);
+    }
+    users
 }
 
 /// Who holds the flock on `target`, as far as can be seen.

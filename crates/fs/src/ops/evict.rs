@@ -30,14 +30,18 @@ impl Filesystem {
 
     fn free_all_blocks(&self, inode: &Inode) -> Result<()> {
         let is_metadata = self.data_is_metadata(inode);
-        let size = self.geometry().block_size;
-        // Freed metadata blocks are revoked one by one, so they go in windows, the last first.
-        let mut from = if is_metadata {
-            let blocks = size.blocks_for(inode.i_size);
-            LogicalBlock(u32::try_from(blocks).unwrap_or(u32::MAX).saturating_sub(1) & !63)
-        } else {
-            LogicalBlock(0)
-        };
+        // Freed metadata blocks are revoked one by one, so they go in windows, the last first. The
+        // size says nothing: the kernel makes it 0 when a directory goes.
+        let mut from = LogicalBlock(0);
+        if is_metadata {
+            let all = LogicalBlock(u32::MAX);
+            self.mappings(self.meta(), inode, LogicalBlock(0), all, |mapping| {
+                if mapping.blocks().is_some() {
+                    from = LogicalBlock(mapping.end().saturating_sub(1) & !63);
+                }
+                Ok(())
+            })?;
+        }
         loop {
             let budget = self.unmap_budget();
             let mut h =

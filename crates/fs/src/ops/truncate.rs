@@ -14,6 +14,9 @@ impl Filesystem {
     pub fn truncate(&self, ino: InodeNr, size: u64) -> Result<()> {
         let inode = self.live_inode(self.meta(), ino)?;
         check_may_truncate(&inode)?;
+        if inode.has_inline_data() {
+            return self.truncate_in_inode(ino, size);
+        }
         let mut h = self.start(Handle::ORPHAN_CREDITS + 2)?;
         let mut inode = h.inode(ino)?;
         let grows = size > inode.i_size;
@@ -31,6 +34,19 @@ impl Filesystem {
         }
         // Crash here: the old size with all its data, or the new one on the orphan list.
         self.cut_to_size(ino)
+    }
+
+    /// Sets the size of a file inside its inode, in one handle; it moves to a block if it has to.
+    fn truncate_in_inode(&self, ino: InodeNr, size: u64) -> Result<()> {
+        self.retrying(|| {
+            let mut h = self.start(10)?;
+            let mut inode = h.inode(ino)?;
+            h.truncate_inline(&mut inode, size)?;
+            inode.modified(h.now());
+            h.put_inode(&inode)?;
+            h.stop()?;
+            Ok(())
+        })
     }
 
     /// Frees everything beyond `i_size`, zeroes the rest of the last block, and removes the orphan

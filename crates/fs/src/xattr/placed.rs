@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 /// The attributes of one inode by their place.
 #[derive(Clone, Debug)]
-pub(super) struct Placed {
-    pub(super) body: Vec<Entry>,
-    pub(super) block: Vec<Entry>,
+pub(crate) struct Placed {
+    pub(crate) body: Vec<Entry>,
+    pub(crate) block: Vec<Entry>,
     /// Bytes for attributes in the inode; 0 when it cannot have any there.
     room: usize,
     block_len: usize,
@@ -19,15 +19,15 @@ pub(super) struct Placed {
 
 /// The block an inode's attributes are in now.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BlockNow {
-    pub(super) blk: BlockNr,
+pub(crate) struct BlockNow {
+    pub(crate) blk: BlockNr,
     /// Inodes that share it.
-    pub(super) refcount: u32,
+    pub(crate) refcount: u32,
 }
 
 impl Placed {
     /// As they are on disk, and where.
-    pub(super) fn read(
+    pub(crate) fn read(
         fs: &Filesystem,
         meta: &dyn MetaRead,
         inode: &Inode,
@@ -45,7 +45,7 @@ impl Placed {
     }
 
     /// Takes an attribute away, wherever it is, and tells whether it was there.
-    pub(super) fn remove(&mut self, index: u8, name: &[u8]) -> bool {
+    pub(crate) fn remove(&mut self, index: u8, name: &[u8]) -> bool {
         let before = self.body.len() + self.block.len();
         let is_other = |it: &Entry| it.index != index || it.name != name;
         self.body.retain(is_other);
@@ -54,14 +54,14 @@ impl Placed {
     }
 
     /// Finds an attribute.
-    pub(super) fn find(&self, index: u8, name: &[u8]) -> Option<&Entry> {
+    pub(crate) fn find(&self, index: u8, name: &[u8]) -> Option<&Entry> {
         self.body.iter().chain(&self.block).find(|it| it.index == index && it.name == name)
     }
 
     /// Puts an attribute in, or another value of it: into the body if it fits there, else into the
     /// block (`ext4_xattr_set_handle`). `false`, with nothing changed, when it fits nowhere.
     #[must_use]
-    pub(super) fn put(&mut self, new: Entry) -> bool {
+    pub(crate) fn put(&mut self, new: Entry) -> bool {
         let mut with = self.clone();
         // In an inode's body, only values in other inodes have a hash.
         let in_body = if matches!(new.value, Value::Here(_)) {
@@ -86,7 +86,7 @@ impl Placed {
     }
 
     /// The inode's bytes behind its fields; `None` when the attributes don't fit.
-    pub(super) fn encode_body(&self) -> Option<Vec<u8>> {
+    pub(crate) fn encode_body(&self) -> Option<Vec<u8>> {
         if self.body.is_empty() || self.room > 0 {
             encode_body(&self.body, self.room)
         } else {
@@ -95,12 +95,12 @@ impl Placed {
     }
 
     /// The attribute block of one user, but for its checksum.
-    pub(super) fn encode_block(&self, blk: BlockNr) -> Option<Vec<u8>> {
+    pub(crate) fn encode_block(&self, blk: BlockNr) -> Option<Vec<u8>> {
         XattrBlock { refcount: 1, entries: self.block.clone() }.encode(self.block_len, blk, None)
     }
 
     /// How often each value inode is used by the body, or by the block.
-    pub(super) fn value_users(entries: &[Entry]) -> BTreeMap<InodeNr, i64> {
+    pub(crate) fn value_users(entries: &[Entry]) -> BTreeMap<InodeNr, i64> {
         let mut users = BTreeMap::new();
         for entry in entries {
             if let Value::Inode { ino, .. } = entry.value {
@@ -112,7 +112,7 @@ impl Placed {
 
     /// What the values in inodes of their own add to `i_blocks` of who has the attributes, for
     /// clusters of `cluster` bytes (`round_up_cluster`), in units of 512 bytes.
-    pub(super) fn value_sectors(&self, cluster: u64) -> u64 {
+    pub(crate) fn value_sectors(&self, cluster: u64) -> u64 {
         let len = |it: &Entry| match it.value {
             Value::Inode { len, .. } => u64::from(len).next_multiple_of(cluster) >> 9,
             Value::Here(_) => 0,

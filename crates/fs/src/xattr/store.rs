@@ -6,19 +6,19 @@ use crate::{
     Error, Handle, Inode, Result,
     alloc::{Use, allocate_clusters, goal_for_inode},
 };
-use ext4_ondisk::xattr::update_checksum;
+use ext4_ondisk::{features::Compat, xattr::update_checksum};
 use ext4_units::InodeNr;
 use std::collections::BTreeMap;
 
 impl Handle<'_> {
     /// Credits of [`store_xattrs`](Self::store_xattrs): the old block and the new one, bitmaps and
     /// descriptors of both, the inode, and value inodes with their orphan records.
-    pub(super) const STORE_XATTRS_CREDITS: usize = 8 + Self::RELEASE_XATTRS_CREDITS;
+    pub(crate) const STORE_XATTRS_CREDITS: usize = 8 + Self::RELEASE_XATTRS_CREDITS;
 
     /// Makes `after` the attributes of `inode`, which were `before`. Returns the value inodes that
     /// nobody uses any more: they are on the orphan record, and are the caller's to evict once the
     /// handle has stopped. The caller writes the inode back.
-    pub(super) fn store_xattrs(
+    pub(crate) fn store_xattrs(
         &mut self,
         inode: &mut Inode,
         before: &Placed,
@@ -84,6 +84,7 @@ impl Handle<'_> {
                 let range = allocate_clusters(self, goal, 1, Use::Data)?;
                 inode.disk.file_acl = Some(range.start);
                 inode.disk.sectors += self.fs().cluster_sectors();
+                self.note_attribute_blocks()?;
                 range.start
             }
         };
@@ -91,5 +92,14 @@ impl Handle<'_> {
             after.encode_block(blk).ok_or(Error::NoSpace { what: "room for attributes" })?;
         update_checksum(&mut bytes, blk, self.fs().superblock().metadata_csum());
         self.write(blk, bytes)
+    }
+
+    /// A filesystem with an attribute block says so (`ext4_xattr_update_super_block`).
+    fn note_attribute_blocks(&mut self) -> Result<()> {
+        let bit = Compat::EXT_ATTR.bits();
+        if self.fs().raw_superblock(self)?.s_feature_compat.get() & bit != 0 {
+            return Ok(());
+        }
+        self.modify_superblock(|raw| raw.s_feature_compat.set(raw.s_feature_compat.get() | bit))
     }
 }

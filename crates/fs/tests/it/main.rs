@@ -1,6 +1,5 @@
 //! The filesystem against images that mke2fs, debugfs and the kernel made.
 #![cfg(test)]
 
-mod damage;
-mod paths;
-mod read;
+mod names;
+mod rig;

@@ -1,7 +1,6 @@
 //! What mke2fs and the kernel wrote, decoded, verified and encoded again.
 #![cfg(test)]
 
-mod any_bytes;
 mod attributes;
 mod image;
 mod layout;

@@ -7,8 +7,9 @@ use std::{fs, io, os::unix::ffi::OsStrExt, path::Path};
 /// Access modes of open(2) in the octal flags of fdinfo.
 const O_ACCMODE: u32 = 0o3;
 
-/// A phrase for the first process found to have `target` open for writing or locked by fcntl(2).
-pub(super) fn find(proc: &Path, target: Identity) -> Option<String> {
+/// A phrase for each process found to have `target` open for writing or locked by fcntl(2).
+pub(super) fn find(proc: &Path, target: Identity) -> Vec<String> {
+    let mut users = Vec::new();
     let own = std::process::id();
     for entry in fs::read_dir(proc).into_iter().flatten().filter_map(io::Result::ok) {
         let Some(pid) = entry.file_name().to_str().and_then(|it| it.parse::<u32>().ok()) else {
@@ -16,16 +17,20 @@ pub(super) fn find(proc: &Path, target: Identity) -> Option<String> {
         };
         // A process of another user does not show its descriptors, one that ends has none.
         if pid != own && has_open_for_writing(&entry.path(), target).unwrap_or(false) {
-            return Some(format!("open for writing by {}", describe(proc, pid)));
+            users.push(format!("open for writing by {}", describe(proc, pid)));
         }
     }
     let locks = fs::read_to_string(proc.join("locks")).unwrap_or_default();
     let foreign = |it: &parse::Lock| !it.is_flock && it.pid != Some(own) && is_of(it, target);
-    let lock = parse::locks(&locks).find(foreign)?;
-    Some(match lock.pid {
-        Some(pid) => format!("locked by {}", describe(proc, pid)),
-        None => "locked by a process that cannot be seen (as qemu does)".to_owned(),
-    })
+    if users.is_empty()
+        && let Some(lock) = parse::locks(&locks).find(foreign)
+    {
+        users.push(match lock.pid {
+            Some(pid) => format!("locked by {}", describe(proc, pid)),
+            None => "locked by a process that cannot be seen (as qemu does)".to_owned(),
+        });
+    }
+    users
 }
 
 /// The process that holds a flock on `target`.
