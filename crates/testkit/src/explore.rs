@@ -104,16 +104,22 @@ impl Explorer {
                 continue;
             }
             report.enter(&epoch, &self.plan);
+            let (mut n_new, mut is_over) = (0, false);
             let go_on = enumerate(&epoch, &self.plan, &mut |state| {
                 let is_new = seen.insert((state.hash, state.marks().count()));
                 report.count(&state, is_new);
-                if report.distinct > self.budget.states || start.elapsed() > self.budget.time {
+                n_new += u64::from(is_new);
+                is_over = n_new > self.plan.states_per_epoch;
+                let is_last =
+                    report.distinct > self.budget.states || start.elapsed() > self.budget.time;
+                if is_over || is_last {
+                    is_over &= !is_last;
                     report.is_cut_short = true;
                     return ControlFlow::Break(());
                 }
                 if is_new { each(state) } else { ControlFlow::Continue(()) }
             });
-            if go_on.is_break() {
+            if go_on.is_break() && !is_over {
                 break;
             }
         }

@@ -212,8 +212,9 @@ impl Run<'_> {
             let found = match known {
                 Some(found) => Ok(found),
                 None => self.recover_again(first, &second).inspect(|found| {
-                    self.count("crashes in recovery, distinct", 1);
-                    self.recovered().insert(key, found.clone());
+                    // Two threads may have come to the same state at once.
+                    let is_new = self.recovered().insert(key, found.clone()).is_none();
+                    self.count("crashes in recovery, distinct", is_new.into());
                 }),
             };
             match found {

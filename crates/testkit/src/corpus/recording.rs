@@ -53,6 +53,8 @@ pub struct PowerCut {
     pub flushed: Option<usize>,
     /// The later writes that reached the medium; `None` for all.
     pub kept: Option<Vec<Kept>>,
+    /// Whether there are fast commits in it that count.
+    pub has_fast_commits: bool,
     /// The first half of the image's SHA-256, or less.
     pub sha256: String,
     /// What the kernel made of it.
@@ -112,6 +114,7 @@ impl PowerCut {
             // -1 stands for none.
             flushed: json.get("flushed").optional_number().and_then(|it| it.try_into().ok()),
             kept,
+            has_fast_commits: json.get("fc_live").is_true(),
             sha256: json.get("sha").text(),
             kernel: Kernel {
                 mounted: kernel.get("mount_rc").number() == 0,

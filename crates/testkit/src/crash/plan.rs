@@ -29,6 +29,8 @@ pub struct Plan {
     pub atom: usize,
     /// Which writes (offset, data) get every mask of their sectors.
     pub decides: fn(u64, &[u8]) -> bool,
+    /// New states of one epoch, at most: with a budget, so that the last epoch gets its share.
+    pub states_per_epoch: u64,
     /// Seed of every random choice.
     pub seed: u64,
 }
@@ -46,6 +48,7 @@ impl Default for Plan {
             sector_masks: 16,
             atom: SECTOR,
             decides: is_decisive,
+            states_per_epoch: u64::MAX,
             seed: 1,
         }
     }

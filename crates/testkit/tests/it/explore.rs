@@ -4,9 +4,10 @@
 use ext4_blockdev::BlockDevice;
 use ext4_testkit::{
     crash::{CrashState, Plan},
-    explore::{Budget, Report, Violation},
+    explore::{Budget, Explorer, Report, Violation},
     image::Image,
     recovery::{Device, Recovery, record},
+    trace::Trace,
 };
 use std::time::Duration;
 
@@ -192,4 +193,20 @@ fn the_same_seed_explores_the_same_states() {
     let (one, two) = (explore(Bug::None), explore(Bug::None));
     assert_eq!((one.generated, one.distinct), (two.generated, two.distinct));
     assert_eq!(one.others, two.others);
+}
+
+#[test]
+fn with_a_share_for_each_epoch_the_last_one_is_reached() {
+    let mut trace = Trace::new();
+    for i in 0..4 {
+        for j in 0..8_u8 {
+            trace.write(u64::from(j) * 512, vec![i * 8 + j; 512]);
+        }
+        trace.flush();
+    }
+    let mut explorer = Explorer::new(Image::new(vec![0; 4096]), trace);
+    explorer.plan.states_per_epoch = 20;
+    let report = explorer.run(&|_| Vec::new());
+    assert!(report.is_cut_short && report.distinct <= 4 * 21 + 1, "{report}");
+    assert_eq!(report.windows[&8].epochs, 4);
 }

@@ -9,4 +9,6 @@ mod explore;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod recovered;
+#[cfg(test)]
 mod view;
