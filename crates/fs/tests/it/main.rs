@@ -1,5 +1,6 @@
 //! The filesystem against images that mke2fs, debugfs and the kernel made.
 #![cfg(test)]
 
+mod crash;
 mod names;
 mod rig;
