@@ -356,7 +356,13 @@ impl MetaRead for Journal {
             let source = ext4_blockdev::Error::OutOfRange { offset: byte, len, device_len };
             return Err(Error::Io { blk, source });
         }
-        let before = self.state().changes;
+        let mut state = self.state();
+        // A run that was read before mostly is here still; the first block missing ends the search.
+        if let Some(found) = run.iter().map(|blk| state.find(blk)).collect() {
+            return Ok(found);
+        }
+        let before = state.changes;
+        drop(state);
         let mut bytes = vec![0; usize::try_from(len).map_err(|_too_long| past())?];
         self.dev.read_at(byte, &mut bytes).map_err(|source| Error::Io { blk, source })?;
         let below = bytes.chunks_exact(self.size.len()).map(Block::from).collect();

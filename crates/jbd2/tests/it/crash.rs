@@ -3,7 +3,7 @@
 
 use crate::{
     reference,
-    rig::{HOMES, Rig, Shape, Workload, contents, open, options, trace_of},
+    rig::{HOMES, Owner, Rig, Shape, Workload, contents, open, options, trace_of},
 };
 use ext4_blockdev::{BlockDevice, Overlay, Recorder};
 use ext4_jbd2::{
@@ -90,7 +90,7 @@ fn go_on(device: &Arc<Overlay>, shape: &Shape) {
     }
     journal.commit().unwrap();
     recorder.mark(0, "ack 0");
-    let mut work = Workload::from((0..HOMES).map(|blk| (blk, 900)).collect());
+    let mut work = Workload::from((0..HOMES).map(|blk| (blk, Owner::Meta(900))).collect());
     for _ in 0..6 {
         let on_ack = |handle| recorder.mark(0, format!("ack {handle}"));
         work.step(&journal, shape.size, 3, on_ack).unwrap();

@@ -36,6 +36,20 @@ fn thousands_of_handles_never_overfill_the_smallest_log() {
 }
 
 #[test]
+fn one_block_of_the_log_always_stays_free() {
+    let rig = Rig::new(Shape::new(), Options { committed_bytes: 1 << 30, ..options() });
+    // Three log blocks each: 341 transactions would fill the ring of 1023 to the last block.
+    for nr in 0..340 {
+        rig.put(nr % 90, 1);
+        rig.journal.commit().unwrap();
+    }
+    assert_eq!(rig.logged().len(), 340);
+    rig.put(1, 2);
+    rig.journal.commit().unwrap();
+    assert!(rig.logged().len() < 340);
+}
+
+#[test]
 fn a_transaction_that_straddles_the_end_of_the_log_is_whole() {
     let shape = Shape { head: 1020, ..Shape::new() };
     let rig = Rig::new(shape, options());

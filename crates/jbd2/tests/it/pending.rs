@@ -156,6 +156,21 @@ fn data_in_a_block_that_was_metadata_survives_every_crash() {
 }
 
 #[test]
+fn no_stale_copy_of_a_freed_block_is_kept() {
+    let rig = Rig::new(Shape::new(), options());
+    rig.put(5, 1);
+    rig.journal.checkpoint().unwrap();
+    let mut handle = rig.journal.start(1).unwrap();
+    handle.revoke(BlockNr(5));
+    handle.stop().unwrap();
+    // Somebody looks at it once more, which puts it into the cache.
+    assert_eq!(rig.journal.read(BlockNr(5)).unwrap()[0], 1);
+    rig.journal.commit().unwrap();
+    rig.recorder.write_at(5 * 1024, &[0xDA; 1024]).unwrap();
+    assert_eq!(rig.journal.read(BlockNr(5)).unwrap()[0], 0xDA);
+}
+
+#[test]
 fn a_block_of_a_transaction_is_not_written_around_it() {
     let rig = Rig::new(Shape::new(), options());
     rig.put(5, 1);
