@@ -33,6 +33,14 @@ pub struct Args {
     #[arg(long)]
     pub all_inodes: bool,
 
+    /// Replay the journal and leave the orphans
+    #[arg(long)]
+    pub replay_only: bool,
+
+    /// The device of an external journal
+    #[arg(long, value_name = "DEVICE")]
+    pub journal_device: Option<OsString>,
+
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take them for the program's description")]
     pub common: CommonArgs,

@@ -2,6 +2,7 @@
 //! it.
 
 pub mod cli;
+pub mod outcome;
 pub mod run;
 pub mod sections;
 

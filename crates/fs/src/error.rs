@@ -132,6 +132,9 @@ pub enum Error {
     /// The filesystem was opened for reading (`EROFS`).
     #[error("the filesystem is open read-only")]
     ReadOnly,
+    /// The caller asked recovery to stop: it did so between two steps, and can be run again.
+    #[error("stopped before the end, run it again")]
+    Stopped,
     /// A block that the operation needs lies outside the filesystem.
     #[error("block {blk}: outside the filesystem")]
     OutsideFilesystem {
@@ -165,7 +168,13 @@ impl Error {
             Self::TooManyLinks { .. } => errno::EMLINK,
             Self::DoesNotFit { .. } => errno::EOVERFLOW,
             Self::NoAttribute { .. } => errno::ENODATA,
+            Self::Stopped => errno::EINTR,
         }
+    }
+
+    /// Whether the superblock itself cannot be used: most likely this is no ext4 filesystem.
+    pub fn is_superblock(&self) -> bool {
+        matches!(self, Self::Corrupt(it) if it.place == "superblock")
     }
 
     /// Damage, told by place and fault.
@@ -203,6 +212,7 @@ fn journal_errno(err: &ext4_jbd2::Error) -> i32 {
 mod errno {
     pub(super) const EPERM: i32 = 1;
     pub(super) const ENOENT: i32 = 2;
+    pub(super) const EINTR: i32 = 4;
     pub(super) const EIO: i32 = 5;
     pub(super) const EEXIST: i32 = 17;
     pub(super) const ENOTDIR: i32 = 20;

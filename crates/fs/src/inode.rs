@@ -137,6 +137,11 @@ impl Filesystem {
         Ok(inode)
     }
 
+    /// Whether the inode bitmap has `ino` as used.
+    pub fn is_in_use(&self, meta: &dyn MetaRead, ino: InodeNr) -> Result<bool> {
+        crate::alloc::is_inode_in_use(self, meta, ino)
+    }
+
     /// Reads inode `ino`, which must be in use: it has a type, and links or an orphan record keep
     /// it (`ESTALE` otherwise).
     pub fn live_inode(&self, meta: &dyn MetaRead, ino: InodeNr) -> Result<Inode> {

@@ -23,6 +23,7 @@ mod read;
 mod recover;
 mod size;
 mod superblock;
+mod verify;
 mod walk;
 mod xattr;
 mod zones;
@@ -35,6 +36,9 @@ pub use inode::Inode;
 pub use ops::{NewFile, Replace, Setattr, Unlinked};
 pub use orphan::{Orphan, OrphanFate};
 pub use path::{Last, Parent};
-pub use recover::{Options as RecoverOptions, Recovered, Report, recover};
+pub use recover::{
+    Options as RecoverOptions, Recovered, Report, Scope, Stop, recover, recover_into,
+};
+pub use verify::{Fault, Finding, GroupSummary};
 pub use walk::{Visit, Walk, WalkError};
 pub use xattr::{SetXattr, Xattr};

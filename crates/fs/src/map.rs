@@ -13,7 +13,7 @@ use ext4_units::{BlockNr, LogicalBlock};
 use std::sync::Arc;
 
 /// The nodes of a map, read through `meta`.
-struct Nodes<'a>(&'a dyn MetaRead);
+pub(crate) struct Nodes<'a>(pub(crate) &'a dyn MetaRead);
 
 impl NodeRead for Nodes<'_> {
     type Error = Error;

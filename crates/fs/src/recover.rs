@@ -16,11 +16,11 @@ use ext4_jbd2::{
 };
 use ext4_ondisk::{
     Corrupt,
-    features::{Incompat, Operation, check},
+    features::{Incompat, Operation, Unsupported, check},
     superblock::{RawSuperblock, State, Superblock, keep_error_history},
 };
-use ext4_units::BlockNr;
-use std::sync::Arc;
+use ext4_units::{BlockNr, InodeNr};
+use std::{fmt, sync::Arc};
 
 /// What recovery needs besides the device.
 #[derive(Clone, Debug)]
@@ -31,17 +31,69 @@ pub struct Options {
     pub journal_device: Option<Arc<dyn BlockDevice>>,
     /// For tests: each handle gets a transaction of its own.
     pub commit_every_handle: bool,
+    /// How far to go.
+    pub scope: Scope,
+    /// Asked between two steps whether to end with [`Error::Stopped`].
+    pub stop: Option<Stop>,
 }
 
 impl Options {
-    /// Recovery by this clock, the log inside the filesystem.
+    /// Recovery by this clock, the log inside the filesystem, to be written to afterwards.
     pub const fn new(clock: Clock) -> Self {
-        Self { clock, journal_device: None, commit_every_handle: false }
+        Self {
+            clock,
+            journal_device: None,
+            commit_every_handle: false,
+            scope: Scope::Write,
+            stop: None,
+        }
+    }
+
+    fn check_stop(&self) -> Result<()> {
+        match &self.stop {
+            Some(stop) if stop.is_requested() => Err(Error::Stopped),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How far recovery goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it; a feature that cannot be written is an error, after the replay.
+    Write,
+    /// As much as the features allow: with one that cannot be written the log is replayed and the
+    /// orphans are left ([`Report::held_back`]), as at a read-only mount.
+    Possible,
+    /// The log only.
+    Replay,
+}
+
+/// Whether somebody wants recovery to stop: a signal came.
+#[derive(Clone)]
+pub struct Stop(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Stop {
+    /// Asks `is_requested` between steps.
+    pub fn new(is_requested: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_requested))
+    }
+
+    /// Whether to stop.
+    pub fn is_requested(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stop")
     }
 }
 
 /// What recovery did.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Report {
     /// The superblock's last write had been cut in two, and was made whole.
     pub mended_superblock: bool,
@@ -55,8 +107,16 @@ pub struct Report {
     pub journal_errno: i32,
     /// Operations of fast commits.
     pub fast_commit_ops: u64,
+    /// The inodes that fast commits changed, in order.
+    pub fast_commit_inodes: Vec<InodeNr>,
     /// The recorded inodes, in the order they were dealt with.
     pub orphans: Vec<Orphan>,
+    /// The first inode of the orphan list, which was dropped unread because errors are recorded.
+    pub dropped_list: Option<u32>,
+    /// Whether there are orphans on record that were left: [`Scope`] says why.
+    pub orphans_left: bool,
+    /// The features that cannot be written, so that orphans are left.
+    pub held_back: Option<Unsupported>,
     /// The superblock's counts of free blocks and inodes were not the sums over the groups, which
     /// is normal after a crash.
     pub corrected_counts: bool,
@@ -72,6 +132,7 @@ impl Report {
             && !self.discarded_log
             && self.journal_errno == 0
             && self.orphans.is_empty()
+            && self.dropped_list.is_none()
             && !self.corrected_counts
     }
 }
@@ -89,32 +150,62 @@ pub struct Recovered {
 ///
 /// On a clean filesystem nothing is written. On an error the device is as far as recovery had come,
 /// and can be recovered again.
+#[expect(clippy::needless_pass_by_value, reason = "the filesystem keeps it")]
 pub fn recover(device: Arc<dyn BlockDevice>, options: &Options) -> Result<Recovered> {
     let mut report = Report::default();
-    let found = find_superblock(&device, options, &mut report)?;
+    let fs = recover_into(&device, options, &mut report)?;
+    Ok(Recovered { fs, report })
+}
+
+/// As [`recover`], with the report kept up to date on the way: it says what was done before an
+/// error, too. With another scope than [`Scope::Write`] the filesystem may come back open for
+/// reading only.
+pub fn recover_into(
+    device: &Arc<dyn BlockDevice>,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Filesystem> {
+    let found = find_superblock(device, options, report)?;
     let sb = found.superblock;
     check(Operation::Replay, sb.features)?;
-    let reader = reader(&device, sb.clone())?;
+    let reader = reader(device, sb.clone())?;
     let log = reader.find_log(options.journal_device.as_ref())?;
     let mut sb = sb;
+    options.check_stop()?;
     if let Some(log) = &log {
-        let scan = scan_log(&device, log, &sb)?;
-        replay_log(
-            &device,
-            log,
-            &scan,
-            &found.raw,
-            reader.geometry().superblock_place(),
-            &mut report,
-        )?;
-        sb = superblock::read(&*device)?.superblock;
+        let scan = scan_log(device, log, &sb)?;
+        let place = reader.geometry().superblock_place();
+        replay_log(device, log, &scan, &found.raw, place, report)?;
+        sb = superblock::read(&**device)?.superblock;
     }
-    check(Operation::Write, sb.features)?;
-    let fs = open(&device, sb, log, options)?;
-    report.orphans = fs.clean_orphans()?;
+    let writable = check(Operation::Write, sb.features);
+    if options.scope == Scope::Replay || (options.scope == Scope::Possible && writable.is_err()) {
+        report.held_back = writable.err();
+        sb = mark_replayed(device)?;
+        let fs = self::reader(device, sb)?;
+        report.has_errors = fs.has_errors()?;
+        report.orphans_left = fs.has_orphan_records()?;
+        return Ok(fs);
+    }
+    writable?;
+    let fs = open(device, sb, log, options)?;
+    fs.clean_orphans(report, &|| options.check_stop())?;
     report.corrected_counts = fs.correct_counts()?;
     report.has_errors = fs.has_errors()?;
-    Ok(Recovered { fs, report })
+    Ok(fs)
+}
+
+/// With an empty log `needs_recovery` has no meaning any more. One bit and the checksum change: a
+/// torn write is mended at the next open.
+fn mark_replayed(device: &Arc<dyn BlockDevice>) -> Result<Superblock> {
+    let mut found = superblock::read(&**device)?;
+    let incompat = &mut found.raw.s_feature_incompat;
+    if incompat.get() & Incompat::RECOVER.bits() != 0 {
+        incompat.set(incompat.get() & !Incompat::RECOVER.bits());
+        found.raw.update_checksum();
+        write_superblock(&**device, &found.raw)?;
+    }
+    Ok(superblock::read(&**device)?.superblock)
 }
 
 /// The primary superblock, mended if its last write was torn.

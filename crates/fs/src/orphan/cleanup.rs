@@ -4,9 +4,9 @@
 //! rest for the next time.
 
 use super::{Record, file};
-use crate::{Error, Filesystem, Inode, Result, alloc::is_inode_in_use};
+use crate::{Error, Filesystem, Inode, Report, Result, alloc::is_inode_in_use};
 use ext4_ondisk::{dir_entry::FileType, features::Compat, orphan_file, superblock::State};
-use ext4_units::InodeNr;
+use ext4_units::{BlockNr, InodeNr};
 
 /// What became of one recorded inode.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,15 +49,26 @@ impl Filesystem {
     /// A record that makes no sense ends the list and marks the filesystem as having errors; in the
     /// file it stays. A filesystem marked so already loses its list and keeps its file, as at a
     /// mount.
-    pub(crate) fn clean_orphans(&self) -> Result<Vec<Orphan>> {
-        let mut done = Vec::new();
+    ///
+    /// `check_stop` is asked before each inode, and ends the work with its error.
+    pub(crate) fn clean_orphans(
+        &self,
+        report: &mut Report,
+        check_stop: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        // A damaged orphan file ends the recovery before the first record is followed.
+        let file = self.verified_orphan_file()?;
         if self.has_errors()? {
-            self.drop_list(false)?;
+            report.dropped_list = self.drop_list(false)?;
+            if self.has_records(&file)? {
+                // What stays in the file keeps orphan_present set.
+                self.orphans().keep_leftovers();
+            }
+            Ok(())
         } else {
-            self.clean_list(&mut done)?;
-            self.clean_file(&mut done)?;
+            self.clean_list(&mut report.orphans, check_stop)?;
+            self.clean_file(&file, &mut report.orphans, check_stop)
         }
-        Ok(done)
     }
 
     /// Whether the superblock says that errors were seen.
@@ -66,7 +77,11 @@ impl Filesystem {
         Ok(State::from_bits_retain(raw.s_state.get()).contains(State::ERROR))
     }
 
-    fn clean_list(&self, done: &mut Vec<Orphan>) -> Result<()> {
+    fn clean_list(
+        &self,
+        done: &mut Vec<Orphan>,
+        check_stop: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         // Each step takes one off; a list that runs in a circle comes to its end that way too, but
         // one that is changed under us must not hold us for ever.
         for _ in 0..=self.geometry().inodes_count {
@@ -74,6 +89,7 @@ impl Filesystem {
             if head == 0 {
                 return Ok(());
             }
+            check_stop()?;
             match self.orphan(head) {
                 Ok(inode) => {
                     self.orphans().found(inode.ino, Record::List);
@@ -92,15 +108,16 @@ impl Filesystem {
         Err(Error::corrupt("orphan list", "has more members than there are inodes"))
     }
 
-    fn clean_file(&self, done: &mut Vec<Orphan>) -> Result<()> {
-        if !self.superblock().features.has_compat(Compat::ORPHAN_FILE) {
-            return Ok(());
-        }
-        let file = self.orphan_file(self.meta())?;
-        for blk in self.orphan_file_blocks(self.meta(), &file)? {
+    fn clean_file(
+        &self,
+        file: &[BlockNr],
+        done: &mut Vec<Orphan>,
+        check_stop: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        for &blk in file {
             let block = self.meta().read(blk)?;
-            orphan_file::verify(&block, blk, file.seed(self))?;
             for (idx, ino) in orphan_file::entries(&block) {
+                check_stop()?;
                 let orphan = |fate| Orphan { ino: ino.get(), in_file: true, fate };
                 match self.orphan(ino.get()) {
                     Ok(inode) => {
@@ -116,6 +133,35 @@ impl Filesystem {
             }
         }
         Ok(())
+    }
+
+    /// Whether the list or the file has a record, true or not.
+    pub(crate) fn has_orphan_records(&self) -> Result<bool> {
+        let has_list = self.raw_superblock(self.meta())?.s_last_orphan.get() != 0;
+        Ok(has_list || self.has_records(&self.verified_orphan_file()?)?)
+    }
+
+    fn has_records(&self, file: &[BlockNr]) -> Result<bool> {
+        for &blk in file {
+            if orphan_file::entries(&self.meta().read(blk)?).next().is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The blocks of the orphan file, all of them verified (`EIO` otherwise); none without the
+    /// feature.
+    fn verified_orphan_file(&self) -> Result<Vec<BlockNr>> {
+        if !self.superblock().features.has_compat(Compat::ORPHAN_FILE) {
+            return Ok(Vec::new());
+        }
+        let file = self.orphan_file(self.meta())?;
+        let blocks = self.orphan_file_blocks(self.meta(), &file)?;
+        for &blk in &blocks {
+            orphan_file::verify(&self.meta().read(blk)?, blk, file.seed(self))?;
+        }
+        Ok(blocks)
     }
 
     /// Reads a recorded inode and checks that the record can be true (`ext4_orphan_get`).
@@ -155,10 +201,11 @@ impl Filesystem {
     }
 
     /// Empties the list without looking at its members, and if that is an error marks the filesystem as
-    /// having errors.
-    fn drop_list(&self, is_error: bool) -> Result<()> {
-        if self.raw_superblock(self.meta())?.s_last_orphan.get() == 0 {
-            return Ok(());
+    /// having errors. Returns its first member.
+    fn drop_list(&self, is_error: bool) -> Result<Option<u32>> {
+        let head = self.raw_superblock(self.meta())?.s_last_orphan.get();
+        if head == 0 {
+            return Ok(None);
         }
         let mut h = self.start(1)?;
         h.modify_superblock(|raw| {
@@ -168,6 +215,6 @@ impl Filesystem {
             }
         })?;
         h.stop()?;
-        Ok(())
+        Ok(Some(head))
     }
 }
