@@ -89,6 +89,8 @@ pub(super) struct Forge {
     /// What was logged and revoked, for the model: transaction's number, block, contents or revoke.
     story: Vec<(usize, u64, Option<Vec<u8>>)>,
     number: usize,
+    /// Where the log went on after each transaction.
+    heads: Vec<u32>,
 }
 
 impl Forge {
@@ -121,6 +123,7 @@ impl Forge {
             places: Places::default(),
             story: vec![],
             number: 0,
+            heads: vec![],
         };
         it.write_superblock();
         it
@@ -208,6 +211,7 @@ impl Forge {
         self.sec += 1;
         self.crc = !0;
         self.number += 1;
+        self.heads.push(self.at);
         std::mem::take(&mut self.places)
     }
 
@@ -238,6 +242,8 @@ impl Forge {
         let scan = scan(&device, &log);
         assert_eq!(scan.verdict(), Ok(()));
         assert_eq!(scan.transactions.len(), transactions);
+        // The next transaction follows the last good one.
+        assert_eq!(scan.head, self.heads[transactions - 1]);
         scan.replay(&device, &log, &mut |_, _| {}).unwrap();
         let after = device.contents();
         let log_bytes = HOMES as usize * BS;
@@ -256,6 +262,9 @@ impl Forge {
         assert_eq!(read.encode(), after.encode());
         assert_eq!((read.start, read.errno), (0, 0));
         assert_eq!(read.sequence, scan.next);
+        // Version 1 has no such field.
+        let has_head = read.kind == BlockKind::SuperblockV2;
+        assert_eq!(read.head, if has_head { scan.head } else { 0 });
         assert_eq!(scan.end, Tid(self.superblock.sequence.0.wrapping_add(transactions as u32)));
         let again = recovery::scan(&device, &log, &options()).unwrap();
         assert!(again.is_empty() && again.transactions.is_empty());
