@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod crash;
+mod full;
 mod names;
 mod rig;
