@@ -18,7 +18,8 @@ pub(crate) struct NewEntry<'a> {
 impl NewEntry<'_> {
     /// As an item to build a leaf of.
     pub(crate) fn item(&self, hash: u32) -> Item {
-        Item { hash, ino: self.ino, raw_type: self.raw_type, name: self.name.to_vec() }
+        let rec_len = rec_len_for(self.name.len());
+        Item { hash, ino: self.ino, raw_type: self.raw_type, name: self.name.to_vec(), rec_len }
     }
 }
 

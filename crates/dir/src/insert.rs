@@ -140,7 +140,12 @@ impl Context {
                 return Err(Error::from(self.area(block.lblk).corrupt(fault)).into());
             }
         };
-        let mut halves = self.halve(items.split_off(2)).map_err(Error::from)?;
+        let mut items = items.split_off(2);
+        if let Some(last) = items.last_mut() {
+            // The entries move to the start of a leaf, and the last one reaches to its end.
+            last.rec_len += dots.iter().map(|dot| dot.rec_len).sum::<usize>();
+        }
+        let mut halves = self.halve(items).map_err(Error::from)?;
         halves.push(new.item(hasher.hash(new.name).hash));
         let lower = self.build_leaf(&halves.lower)?;
         let upper = self.build_leaf(&halves.upper)?;

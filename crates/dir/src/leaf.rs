@@ -15,6 +15,8 @@ pub(crate) struct Item {
     pub(crate) ino: InodeNr,
     pub(crate) raw_type: u8,
     pub(crate) name: Vec<u8>,
+    /// Bytes its record took where it was, with the free space behind it.
+    pub(crate) rec_len: usize,
 }
 
 impl Item {
@@ -70,24 +72,25 @@ impl Context {
                 ino,
                 raw_type: record.file_type,
                 name: record.name.to_vec(),
+                rec_len: record.rec_len,
             });
         }
         Ok(items)
     }
 
-    /// Splits a leaf's entries by hash where about half of a block's bytes go to the upper half
-    /// (`do_split`). An error when there are fewer than two.
+    /// Splits a leaf's entries by hash where about half of a block's bytes, free space counted with
+    /// the entry before it, go to the upper half (`do_split`, `dx_make_map`). An error when there are fewer than two.
     pub(crate) fn halve(&self, mut items: Vec<Item>) -> Result<Halves, Corrupt> {
         items.sort_by_key(|item| item.hash);
         let half = self.block_size.len() / 2;
         let mut size = 0;
         let mut split = items.len() / 2; // when they are less than half a block altogether
         for (nr, item) in items.iter().enumerate().rev() {
-            if size + item.len() / 2 > half {
+            if size + item.rec_len / 2 > half {
                 split = nr + 1;
                 break;
             }
-            size += item.len();
+            size += item.rec_len;
         }
         let upper = items.split_off(split.min(items.len()));
         match (items.last(), upper.first()) {
@@ -146,6 +149,7 @@ impl Context {
             ino,
             raw_type: self.raw_type(FileType::Directory),
             name: name.to_vec(),
+            rec_len: rec_len_for(name.len()),
         };
         [dot(b".", self.ino), dot(b"..", parent)]
     }

@@ -3,5 +3,6 @@
 
 mod crash;
 mod full;
+mod kernel;
 mod names;
 mod rig;
