@@ -183,21 +183,25 @@ fn shapes(device: &dyn BlockDevice) -> Vec<String> {
     for (path, ino) in view.paths().unwrap() {
         let node = view.inode(ino).unwrap();
         let raw = &node.raw;
-        let runs: Vec<String> = view
-            .runs(&node)
-            .unwrap()
-            .iter()
-            .map(|run| format!("{:?} {}+{}", run.kind, run.lblk, run.len))
-            .collect();
-        let (lo, hi) = (raw.i_mode.get(), raw.i_flags.get());
+        // Where blocks lie is each one's own choice, and so is how many runs they are in.
+        let mut runs: Vec<(String, u64, u64)> = Vec::new();
+        for run in view.runs(&node).unwrap() {
+            let kind = format!("{:?}", run.kind);
+            match runs.last_mut() {
+                Some((last, lblk, len)) if *last == kind && *lblk + *len == run.lblk => {
+                    *len += run.len;
+                }
+                _ => runs.push((kind, run.lblk, run.len)),
+            }
+        }
+        let (mode, flags) = (raw.i_mode.get(), raw.i_flags.get());
         lines.push(format!(
-            "{path}: mode {lo:o} flags {hi:#x} links {} size {} sectors {} extra {} acl {} map {}",
+            "{path}: mode {mode:o} flags {flags:#x} links {} size {} sectors {} extra {} acl {} map {runs:?}",
             raw.i_links_count.get(),
             node.size(),
             view.sectors(&node),
             raw.i_extra_isize.get(),
             node.acl_block() != 0,
-            runs.join(", "),
         ));
     }
     lines
