@@ -156,6 +156,17 @@ impl Filesystem {
         Ok(inode)
     }
 
+    /// As [`live_inode`](Self::live_inode), but also an inode that lost its last name while it was
+    /// open ([`Filesystem::unlink_open`]).
+    pub fn open_inode(&self, meta: &dyn MetaRead, ino: InodeNr) -> Result<Inode> {
+        let inode = self.inode(meta, ino)?;
+        let is_kept = self.is_orphan(ino) || !self.journal().has_log() && inode.dtime == 0;
+        if inode.mode != 0 && inode.links_count == 0 && is_kept {
+            return Ok(inode);
+        }
+        self.live_inode(meta, ino)
+    }
+
     /// Writes an inode over its old bytes at `offset` of a block of the table.
     pub(crate) fn encode_inode(
         &self,

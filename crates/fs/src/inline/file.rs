@@ -23,7 +23,7 @@ impl Filesystem {
     /// [`inline_to_blocks`](Self::inline_to_blocks), and write as to any file.
     pub fn inline_write(&self, ino: InodeNr, offset: u64, data: &[u8]) -> Result<bool> {
         let mut h = self.start(2)?;
-        let mut inode = h.inode(ino)?;
+        let mut inode = self.open_inode(&h, ino)?;
         check_regular(&inode)?;
         let capacity = self.inline_capacity(&inode)?;
         let span =
@@ -54,7 +54,7 @@ impl Filesystem {
     pub fn inline_to_blocks(&self, ino: InodeNr) -> Result<()> {
         self.retrying(|| {
             let mut h = self.start(8)?;
-            let mut inode = h.inode(ino)?;
+            let mut inode = self.open_inode(&h, ino)?;
             check_regular(&inode)?;
             if !inode.has_inline_data() {
                 return Ok(());
@@ -125,7 +125,7 @@ impl Handle<'_> {
 }
 
 fn check_regular(inode: &Inode) -> Result<()> {
-    if inode.is_regular() && inode.links_count > 0 {
+    if inode.is_regular() {
         return Ok(());
     }
     let ino = inode.ino;

@@ -13,7 +13,7 @@ impl Filesystem {
     /// (`ENOSPC`), what is there already stays. A file inside its inode moves to a block first. Files with
     /// block maps cannot have such blocks (`EOPNOTSUPP`).
     pub fn fallocate(&self, ino: InodeNr, offset: u64, len: u64, keep_size: bool) -> Result<()> {
-        let inode = self.live_inode(self.meta(), ino)?;
+        let inode = self.open_inode(self.meta(), ino)?;
         check_may_change(&inode)?;
         let end = range_end(self, &inode, offset, len)?;
         if inode.has_inline_data() {
@@ -49,9 +49,9 @@ impl Filesystem {
         len: u32,
         new_size: Option<u64>,
     ) -> Result<u32> {
-        let inode = self.live_inode(self.meta(), ino)?;
+        let inode = self.open_inode(self.meta(), ino)?;
         let mut h = self.start(self.allocate_credits(&inode, len)? + 1)?;
-        let mut inode = self.live_inode(&h, ino)?;
+        let mut inode = self.open_inode(&h, ino)?;
         let found = self.lookup(&h, &inode, at)?;
         let len = found.len.min(len);
         let Mapping { len, .. } = match found.state {

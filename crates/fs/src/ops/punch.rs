@@ -12,7 +12,7 @@ impl Filesystem {
     /// Several handles: after a crash a part of the range may be zeros already. A file inside its
     /// inode moves to a block first.
     pub fn punch_hole(&self, ino: InodeNr, offset: u64, len: u64) -> Result<()> {
-        let inode = self.live_inode(self.meta(), ino)?;
+        let inode = self.open_inode(self.meta(), ino)?;
         check_may_change(&inode)?;
         if inode.flags.contains(InodeFlags::APPEND) {
             return Err(Error::NotPermitted { ino, flag: "append-only" });
@@ -41,13 +41,13 @@ impl Filesystem {
         loop {
             let budget = self.unmap_budget();
             // A hole in one extent makes two, and may need a node for that.
-            let split = self.live_inode(self.meta(), ino)?;
+            let split = self.open_inode(self.meta(), ino)?;
             let cost =
                 split.map_format().insert_cost(&self.map_context(&split), &split.i_block, 1)?;
             let credits = self.unmap_credits(budget) + cost.written + 2 * cost.allocated;
             let done = self.retrying(|| {
                 let mut h = self.start(credits)?;
-                let mut inode = self.live_inode(&h, ino)?;
+                let mut inode = self.open_inode(&h, ino)?;
                 let done =
                     first >= last || h.unmap(&mut inode, block(first), block(last), budget)?;
                 inode.modified(h.now());
@@ -68,7 +68,7 @@ impl Filesystem {
             return Ok(());
         }
         let size = self.geometry().block_size;
-        let inode = self.live_inode(self.meta(), ino)?;
+        let inode = self.open_inode(self.meta(), ino)?;
         let Some(lblk) = LogicalBlock::of_byte(from, size) else { return Ok(()) };
         let MapState::Written(blk) = self.lookup(self.meta(), &inode, lblk)?.state else {
             return Ok(());

@@ -45,7 +45,7 @@ impl Filesystem {
     /// immutable or append-only inode only flags can be changed (`EPERM`).
     pub fn setattr(&self, ino: InodeNr, change: &Setattr) -> Result<()> {
         let mut h = self.start(1 + Handle::STORE_XATTRS_CREDITS)?;
-        let mut inode = self.live_inode(&h, ino)?;
+        let mut inode = self.open_inode(&h, ino)?;
         if (Setattr { flags: None, ..*change }) != Setattr::default() {
             inode.check_may_move()?;
         }

@@ -12,7 +12,7 @@ impl Filesystem {
     /// an orphan record, recovery finishes the rest. Also frees what was preallocated beyond the
     /// end, when the size stays the same.
     pub fn truncate(&self, ino: InodeNr, size: u64) -> Result<()> {
-        let inode = self.live_inode(self.meta(), ino)?;
+        let inode = self.open_inode(self.meta(), ino)?;
         check_may_truncate(&inode)?;
         if inode.has_inline_data() {
             return self.truncate_in_inode(ino, size);

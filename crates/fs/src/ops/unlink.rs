@@ -47,9 +47,10 @@ impl Filesystem {
 
     /// Frees an inode that [`unlink_open`](Self::unlink_open) left without names.
     pub fn release(&self, ino: InodeNr) -> Result<()> {
-        let inode = self.inode(self.meta(), ino)?;
-        if inode.mode == 0 || inode.dtime != 0 && !self.is_orphan(ino) {
-            return Err(Error::NotInUse { ino });
+        let inode = self.open_inode(self.meta(), ino)?;
+        if inode.links_count != 0 {
+            let (found, expected) = ("in use by its names", "an inode without names");
+            return Err(Error::WrongType { ino, found, expected });
         }
         self.evict(ino)
     }

@@ -59,8 +59,7 @@ impl Filesystem {
         let has_ea_inode = self.superblock().features.has_incompat(Incompat::EA_INODE);
         let value_credits = if has_ea_inode { self.value_inode_credits(value.len()) } else { 0 };
         let mut h = self.start(Handle::STORE_XATTRS_CREDITS + value_credits)?;
-        let mut inode = h.inode(ino)?;
-        check_live(&inode)?;
+        let mut inode = self.open_inode(&h, ino)?;
         check_flag(&inode, InodeFlags::IMMUTABLE, "immutable")?;
         check_flag(&inode, InodeFlags::APPEND, "append-only")?;
         check_kind(&inode, index)?;
@@ -118,8 +117,7 @@ impl Filesystem {
         let (index, name) = attribute_name(full_name)?;
         let unused = self.retrying(|| {
             let mut h = self.start(Handle::STORE_XATTRS_CREDITS)?;
-            let mut inode = h.inode(ino)?;
-            check_live(&inode)?;
+            let mut inode = self.open_inode(&h, ino)?;
             check_flag(&inode, InodeFlags::IMMUTABLE, "immutable")?;
             let (before, now) = Placed::read(self, &h, &inode)?;
             let mut after = before.clone();
@@ -180,13 +178,6 @@ fn bad_acl() -> Error {
 
 fn no_attribute(ino: InodeNr, full_name: &[u8]) -> Error {
     Error::NoAttribute { ino, name: full_name.escape_ascii().to_string() }
-}
-
-fn check_live(inode: &Inode) -> Result<()> {
-    if inode.mode == 0 || inode.links_count == 0 {
-        return Err(Error::NotInUse { ino: inode.ino });
-    }
-    Ok(())
 }
 
 fn check_flag(inode: &Inode, flag: InodeFlags, name: &'static str) -> Result<()> {

@@ -23,7 +23,7 @@ fn a_full_filesystem_refuses_and_stays_sound() {
         let filler = pair.fs.create(InodeNr::ROOT, b"filler", &FILE).unwrap();
         // Both, so that a filesystem whose files have no unwritten blocks fills up too.
         let mut offset = 0;
-        while let Ok(()) = write(&pair.fs, filler, offset, &[1; 65536]) {
+        while let Ok(()) = write(&pair.fs, filler, offset, &vec![1; 65536]) {
             offset += 65536;
         }
         let mut refused = 0;
@@ -36,7 +36,7 @@ fn a_full_filesystem_refuses_and_stays_sound() {
         assert!(refused > 0, "{profile} is not full");
         pair.fs.unlink(InodeNr::ROOT, b"filler").unwrap();
         let whole = pair.fs.create(InodeNr::ROOT, b"after", &FILE).unwrap();
-        write(&pair.fs, whole, 0, &[2; 100_000]).unwrap();
+        write(&pair.fs, whole, 0, &vec![2; 100_000]).unwrap();
         pair.fs.unlink(InodeNr::ROOT, b"after").unwrap();
         pair.fs.close().unwrap();
         assert_clean(&*device).unwrap();

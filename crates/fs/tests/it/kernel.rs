@@ -294,17 +294,18 @@ fn attributes_that_the_kernel_shares_among_files_change_for_one_only() {
     }
 }
 
+fn preallocate(root: &Path) -> io::Result<()> {
+    let file = create(root.join("p"), 0o644)?;
+    Ok(rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 100 << 20)?)
+}
+
 #[test]
 fn a_large_preallocation_is_in_extents_of_32767_blocks() {
     if skip_without(&[Need::Kernel]) {
         return;
     }
-    fn work(root: &Path) -> io::Result<()> {
-        let file = create(root.join("p"), 0o644)?;
-        Ok(rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 100 << 20)?)
-    }
     let recipe = Recipe::new("ext4-1k").mib(160);
-    let Some(theirs) = recipe.clone().kernel("prealloc", "", work).image() else { return };
+    let Some(theirs) = recipe.clone().kernel("prealloc", "", preallocate).image() else { return };
     let device = recipe.image().unwrap().device();
     let fs = open(Arc::clone(&device) as _);
     let ino = fs.create(ROOT, b"p", &NewFile::of_root(0o644)).unwrap();

@@ -4,5 +4,7 @@
 mod crash;
 mod full;
 mod kernel;
+mod mutants;
 mod names;
+mod refusals;
 mod rig;
