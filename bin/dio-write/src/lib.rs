@@ -2,8 +2,12 @@
 //! it.
 
 pub mod cli;
+mod image;
+mod input;
+pub mod outcome;
 pub mod run;
 pub mod sections;
+mod tour;
 
 /// The whole command line.
 pub fn command() -> clap::Command {

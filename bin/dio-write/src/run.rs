@@ -1,12 +1,175 @@
 //! From what was typed to what the library does.
 
-use crate::cli::Args;
-use ext4_cli::{Exit, Failure};
+use crate::{
+    cli::Args,
+    image::{clock, dio_failure, fs_failure, open},
+    input::Input,
+    outcome::{Outcome, Planned},
+    tour,
+};
+use ext4_blockdev::{BlockDevice, OpenMode, Overlay};
+use ext4_cli::{Exit, Failure, Progress, Report, Stop, Target};
+use ext4_dio::{DirectWrite, Offset, Request, Step, Sync};
+use ext4_fs::{Error, Filesystem, Last, NewFile, RecoverOptions, recover};
+use ext4_units::InodeNr;
+use std::sync::Arc;
 
 /// Runs the program.
 ///
 /// # Errors
 /// One line and an exit code.
-pub fn run(_args: &Args) -> Result<Exit, Failure> {
-    Err(Failure::usage("not built yet"))
+pub fn run(args: &Args) -> Result<Exit, Failure> {
+    let report = Report::new(&args.common);
+    if args.tour {
+        return tour::run(&report);
+    }
+    let target = args.target.as_ref().ok_or_else(|| Failure::usage("no target"))?;
+    let stop =
+        Stop::install().map_err(|err| Failure::operational(format_args!("signals: {err}")))?;
+    let image = target.image.to_string_lossy().into_owned();
+    let input = Input::open(args, &target.image, &stop)?;
+    let mode = if args.dry_run { OpenMode::ReadOnly } else { OpenMode::Exclusive };
+    let device: Arc<dyn BlockDevice> = open(&target.image, mode, &report)?;
+    let device = if args.dry_run { Arc::new(Overlay::new(device)) } else { device };
+    let run = Run { args, report, target, stop, image: image.clone() };
+    run.go(device, input).map_err(|err| err.at(&image))
+}
+
+struct Run<'a> {
+    args: &'a Args,
+    report: Report,
+    target: &'a Target,
+    stop: Stop,
+    image: String,
+}
+
+impl Run<'_> {
+    fn go(&self, device: Arc<dyn BlockDevice>, input: Input) -> Result<Exit, Failure> {
+        let fs = self.open_fs(device)?;
+        let res = self.write(&fs, input);
+        // Also after an error: what was done before it is consistent, and belongs home.
+        let closed = fs.close().map_err(|err| fs_failure(&err));
+        let outcome = res?;
+        closed?;
+        self.report.show(&outcome)?;
+        Ok(outcome.exit())
+    }
+
+    fn open_fs(&self, device: Arc<dyn BlockDevice>) -> Result<Filesystem, Failure> {
+        let reader = Filesystem::open_read(Arc::clone(&device)).ok();
+        if reader.is_some_and(|fs| fs.has_errors().unwrap_or(false)) {
+            let what = "errors are recorded in the superblock (s_state), run a full check first";
+            return Err(Failure::damage(what));
+        }
+        let options = RecoverOptions::new(clock());
+        let recovered = recover(device, &options).map_err(|err| fs_failure(&err))?;
+        let report = &recovered.report;
+        if let Some(replayed) = &report.replayed {
+            let n = replayed.transactions;
+            self.report.note(format_args!("{}: journal replayed, {n} transactions", self.image));
+        }
+        if !report.orphans.is_empty() {
+            let n = report.orphans.len();
+            self.report.note(format_args!("{}: {n} orphan inodes cleaned", self.image));
+        }
+        if !recovered.fs.journal().has_log() {
+            let what = "no journal, a crash in the middle may leave the image inconsistent";
+            self.report.note(format_args!("{}: {what}", self.image));
+        }
+        Ok(recovered.fs)
+    }
+
+    fn write(&self, fs: &Filesystem, mut input: Input) -> Result<Outcome, Failure> {
+        let (ino, created) = self.find_or_create(fs)?;
+        let res = self.write_file(fs, ino, created, &mut input);
+        if res.is_err() && created {
+            // A file that was made for nothing; if that fails too, the first error is the one to tell.
+            let _left_behind = self.unlink(fs);
+        }
+        res
+    }
+
+    fn write_file(
+        &self,
+        fs: &Filesystem,
+        ino: InodeNr,
+        created: bool,
+        input: &mut Input,
+    ) -> Result<Outcome, Failure> {
+        let old_size = fs.inode(fs.meta(), ino).map_err(|err| fs_failure(&err))?.i_size;
+        if self.args.truncate && !created {
+            fs.truncate(ino, 0).map_err(|err| fs_failure(&err))?;
+        }
+        let request = self.request(input);
+        let length = input.length;
+        let progress = Progress::new(&self.args.common, "writing", length);
+        let mut write = DirectWrite::new(fs, ino, request, input);
+        let mut planned = None;
+        let done = loop {
+            let step = write.step().map_err(|err| dio_failure(&err))?;
+            progress.set(write.sent());
+            match step {
+                Step::Checked(plan) => {
+                    planned = plan.map(|plan| Planned::new(fs, ino, &plan));
+                    if self.args.dry_run {
+                        break ext4_dio::Outcome::default();
+                    }
+                }
+                Step::Done(outcome) => break outcome,
+                _ => {}
+            }
+        };
+        drop(write);
+        progress.finish(done.written);
+        let planned = planned.transpose().map_err(|err| fs_failure(&err))?;
+        let inode = fs.inode(fs.meta(), ino).map_err(|err| fs_failure(&err))?;
+        let is_short = length.is_some_and(|len| done.written < len) && !self.args.dry_run;
+        Ok(Outcome {
+            image: self.image.clone(),
+            path: String::from_utf8_lossy(&self.target.path).into_owned(),
+            inode: ino.get(),
+            created,
+            written: done.written,
+            buffered: done.buffered,
+            old_size,
+            size: inode.i_size,
+            stopped: self.stop.requested() && is_short,
+            plan: planned.filter(|_| self.args.dry_run),
+        })
+    }
+
+    fn request(&self, input: &Input) -> Request {
+        let offset = if self.args.append { Offset::Append } else { Offset::At(self.args.offset) };
+        let mut request = Request::new(offset, input.length);
+        request.sync = match (self.args.dsync, self.args.sync) {
+            (_, true) => Sync::Full,
+            (true, false) => Sync::Data,
+            (false, false) => Sync::None,
+        };
+        request.nowait = self.args.nowait;
+        request.is_strict = false;
+        request.depth = usize::from(self.args.in_flight);
+        request.chunk = usize::try_from(self.args.transfer).unwrap_or(1 << 20);
+        request
+    }
+
+    /// The inode of the path, and whether it was made just now.
+    fn find_or_create(&self, fs: &Filesystem) -> Result<(InodeNr, bool), Failure> {
+        let path = &self.target.path;
+        match fs.resolve(fs.meta(), path, Last::Follow) {
+            Ok(inode) => Ok((inode.ino, false)),
+            Err(Error::NotFound { .. }) if !self.args.no_create => {
+                let new = NewFile { mode: self.args.mode, uid: self.args.uid, gid: self.args.gid };
+                let parent = fs.resolve_parent(fs.meta(), path).map_err(|err| fs_failure(&err))?;
+                let ino = fs.create(parent.dir.ino, &parent.name, &new);
+                Ok((ino.map_err(|err| fs_failure(&err))?, true))
+            }
+            Err(err) => Err(fs_failure(&err)),
+        }
+    }
+
+    fn unlink(&self, fs: &Filesystem) -> Result<(), Error> {
+        let parent = fs.resolve_parent(fs.meta(), &self.target.path)?;
+        fs.unlink(parent.dir.ino, &parent.name)
+    }
 }

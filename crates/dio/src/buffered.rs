@@ -5,8 +5,8 @@
 //! handle that shows it (ordered mode), or data and metadata in one handle (journaled data).
 
 use crate::Result;
+use ext4_fs::MetaRead as _;
 use ext4_fs::{Filesystem, Inode, MapState};
-use ext4_jbd2::MetaRead as _;
 use ext4_units::{BlockNr, InodeNr, LogicalBlock};
 
 /// Blocks of journaled data in one handle.
@@ -17,7 +17,10 @@ const JOURNALED_BLOCKS: usize = 32;
 pub(crate) fn write(fs: &Filesystem, ino: InodeNr, pos: u64, data: &[u8]) -> Result<()> {
     let inode = fs.inode(fs.meta(), ino)?;
     if inode.has_inline_data() {
-        return Err(crate::Error::Refused { ino, reason: "has inline data", errno: 95 });
+        if fs.inline_write(ino, pos, data)? {
+            return Ok(());
+        }
+        fs.inline_to_blocks(ino)?;
     }
     let size = fs.geometry().block_size;
     let end = pos + data.len() as u64;

@@ -15,6 +15,7 @@ pub enum LockMode {
 
 /// What a write will be, decided before anything changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Plan {
     /// First byte.
     pub pos: u64,

@@ -177,12 +177,11 @@ impl<'a> DirectWrite<'a> {
     /// Does the next step. After an error the write is over: what it had allocated beyond the old
     /// size is freed, what it had allocated below it stays, unwritten.
     pub fn step(&mut self) -> Result<Step> {
-        self.resume().or_else(|err| {
+        self.resume().inspect_err(|_told| {
             self.state = State::Done;
             // The first error is the one to be told. A failure to clean up leaves the orphan record,
             // and recovery does what is left.
             let _cleanup = self.clean_up_failure();
-            Err(err)
         })
     }
 

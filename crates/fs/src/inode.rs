@@ -52,6 +52,12 @@ impl Inode {
         self.flags.contains(InodeFlags::INLINE_DATA)
     }
 
+    /// Whether its blocks hold metadata, which is journaled, and revoked when freed: directories,
+    /// symlinks and attribute values.
+    pub(crate) fn holds_metadata(&self) -> bool {
+        !self.is_regular() || self.flags.contains(InodeFlags::EA_INODE)
+    }
+
     /// Whether `i_block` maps blocks at all: not so for devices, fast symlinks and inline data.
     pub fn has_blocks(&self, fs: &Filesystem) -> bool {
         match self.file_type() {

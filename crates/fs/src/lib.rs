@@ -30,6 +30,7 @@ mod zones;
 
 pub use error::{Error, Result};
 pub use ext4_extent::{Mapping, State as MapState};
+pub use ext4_jbd2::{Clock, MetaRead};
 pub use filesystem::Filesystem;
 pub use handle::Handle;
 pub use inode::Inode;

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use ext4_blockdev::BlockDevice;
 use ext4_dio::{DirectWrite, Error, Offset, Outcome, Request};
+use ext4_fs::Clock;
 use ext4_fs::{Filesystem, RecoverOptions, recover};
-use ext4_jbd2::Clock;
 use ext4_testkit::{
     image::Image,
     model::{Model, pattern},

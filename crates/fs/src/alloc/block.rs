@@ -147,6 +147,7 @@ pub(crate) fn goal_for_inode(h: &Handle<'_>, inode: &Inode) -> BlockNr {
     geo.group_blocks(gi).start
 }
 
+#[derive(Clone, Copy)]
 enum Mark {
     Used,
     Free,

@@ -10,7 +10,7 @@ impl Handle<'_> {
     /// them. Returns whether nothing is left there. The caller writes the inode back, in this
     /// handle.
     ///
-    /// Blocks that hold metadata ([`crate::Filesystem::data_is_metadata`]) are revoked.
+    /// Blocks that hold metadata ([`Inode::holds_metadata`]) are revoked.
     pub(crate) fn unmap(
         &mut self,
         inode: &mut Inode,
@@ -28,7 +28,7 @@ impl Handle<'_> {
         self.count_map_clusters(inode, clusters)?;
 
         let freed = self.whole_clusters(inode, &removed.freed)?;
-        let must_revoke = self.fs().data_is_metadata(inode);
+        let must_revoke = inode.holds_metadata();
         let mut blocks = 0;
         for range in freed {
             free_clusters(self, range)?;

@@ -29,7 +29,7 @@ impl Filesystem {
     }
 
     fn free_all_blocks(&self, inode: &Inode) -> Result<()> {
-        let is_metadata = self.data_is_metadata(inode);
+        let is_metadata = inode.holds_metadata();
         // Freed metadata blocks are revoked one by one, so they go in windows, the last first. The
         // size says nothing: the kernel makes it 0 when a directory goes.
         let mut from = LogicalBlock(0);

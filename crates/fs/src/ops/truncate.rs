@@ -158,12 +158,6 @@ impl Filesystem {
         2 * groups.min(self.geometry().groups_count) as usize
     }
 
-    /// Whether the blocks of `inode` hold metadata, which is journaled, and revoked when freed:
-    /// directories, symlinks and attribute values.
-    pub(crate) fn data_is_metadata(&self, inode: &Inode) -> bool {
-        !inode.is_regular() || inode.flags.contains(InodeFlags::EA_INODE)
-    }
-
     /// Whether the data of `inode` goes through the log: by its flag, or by the filesystem's
     /// default mount options (`ext4_inode_journal_mode`).
     pub fn logs_data(&self, inode: &Inode) -> bool {

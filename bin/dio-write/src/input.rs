@@ -1,0 +1,61 @@
+//! Where the bytes come from: a file, a pipe, or a terminal.
+
+use crate::cli::Args;
+use ext4_cli::{Failure, Stop};
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt as _,
+};
+
+/// The input, which ends early when the user asks the run to stop.
+pub(crate) struct Input {
+    source: Box<dyn Read>,
+    stop: Stop,
+    /// How many bytes it will give, where that is known.
+    pub(crate) length: Option<u64>,
+}
+
+impl Input {
+    /// Opens what `args` names. The image itself is refused: it would change under the reading.
+    pub(crate) fn open(args: &Args, image: &OsStr, stop: &Stop) -> Result<Self, Failure> {
+        let (source, available): (Box<dyn Read>, _) = match &args.input {
+            None => (Box::new(io::stdin().lock()), None),
+            Some(path) => {
+                let at = |err: io::Error| {
+                    Failure::operational(format_args!("{}: {err}", path.display()))
+                };
+                let file = File::open(path).map_err(at)?;
+                let facts = file.metadata().map_err(at)?;
+                if facts.is_dir() {
+                    return Err(at(io::Error::from(io::ErrorKind::IsADirectory)));
+                }
+                let same = |it: fs::Metadata| (it.dev(), it.ino()) == (facts.dev(), facts.ino());
+                if fs::metadata(image).is_ok_and(same) {
+                    let what = format_args!("{}: input and image are one file", path.display());
+                    return Err(Failure::usage(what));
+                }
+                let length = facts.is_file().then_some(facts.len());
+                (Box::new(file), length)
+            }
+        };
+        // A length that was asked for is only known to come true when the input says so too.
+        let length = match (available, args.length) {
+            (Some(available), Some(asked)) => Some(available.min(asked)),
+            (Some(available), None) => Some(available),
+            (None, _) => None,
+        };
+        let source = match args.length {
+            Some(asked) => Box::new(source.take(asked)),
+            None => source,
+        };
+        Ok(Self { source, stop: stop.clone(), length })
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.stop.requested() { Ok(0) } else { self.source.read(buf) }
+    }
+}

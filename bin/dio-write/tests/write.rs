@@ -1,0 +1,181 @@
+//! The job itself: files written into images through the program, read back by debugfs.
+
+use ext4_testkit::{
+    image::{Image, Recipe},
+    model::pattern,
+    oracle::{self, FsckMode, Need},
+};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// An image in a file of its own.
+struct Case {
+    folder: tempfile::TempDir,
+    image: PathBuf,
+}
+
+impl Case {
+    fn new(recipe: &Recipe) -> Option<Self> {
+        if oracle::skip_without(&[Need::Debugfs, Need::E2fsck]) {
+            return None;
+        }
+        let made: Image = recipe.image()?;
+        let folder = oracle::scratch().expect("a scratch folder");
+        let image = folder.path().join("disk.img");
+        made.save(&image).expect("saving an image");
+        Some(Self { folder, image })
+    }
+
+    /// Runs the program on `path` in the image.
+    fn write(&self, path: &str, args: &[&str], input: &[u8]) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dio-write"))
+            .arg(format!("{}:{path}", self.image.display()))
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program");
+        // It may well end before it has read everything.
+        let _unread = child.stdin.take().expect("piped").write_all(input);
+        child.wait_with_output().expect("the program")
+    }
+
+    #[track_caller]
+    fn expect(&self, path: &str, args: &[&str], input: &[u8], code: i32) -> String {
+        let out = self.write(path, args, input);
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
+        assert_eq!(out.status.code(), Some(code), "{text}");
+        let found = oracle::e2fsck(&self.image, FsckMode::Check).expect("e2fsck");
+        assert!(found.is_clean(), "{found:?}");
+        text
+    }
+
+    fn cat(&self, path: &str) -> Vec<u8> {
+        oracle::debugfs_cat(&self.image, path).expect("debugfs cat")
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        fs::read(&self.image).expect("the image")
+    }
+
+    fn host_file(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.folder.path().join(name);
+        fs::write(&path, bytes).expect("a host file");
+        path.display().to_string()
+    }
+}
+
+#[test]
+fn a_new_file_has_the_input_its_mode_and_its_owner() {
+    let Some(case) = Case::new(&Recipe::new("ext4-4k").mkdir("/dir")) else { return };
+    let input = pattern(1, 1, 0, 1_234_567);
+    let file = case.host_file("input", &input);
+    case.expect(
+        "/dir/new.bin",
+        &["--input", &file, "--mode", "0600", "--uid", "7", "--gid", "70000"],
+        b"",
+        0,
+    );
+    assert_eq!(case.cat("/dir/new.bin"), input);
+    let stat = oracle::debugfs(&case.image, "stat /dir/new.bin").unwrap();
+    assert!(stat.contains("Mode:  0600") && stat.contains("User:     7   Group: 70000"), "{stat}");
+}
+
+#[test]
+fn standard_input_overwrites_extends_and_appends_at_any_byte() {
+    let first = pattern(1, 0, 0, 10_000);
+    let Some(case) = Case::new(&Recipe::new("ext4-1k").write("/f", first.clone())) else { return };
+    let mut model = first;
+    case.expect("/f", &["--offset", "3001"], b"hello", 0);
+    model[3001..3006].copy_from_slice(b"hello");
+    assert_eq!(case.cat("/f"), model);
+    case.expect("/f", &["--append"], b"tail\n", 0);
+    model.extend_from_slice(b"tail\n");
+    assert_eq!(case.cat("/f"), model);
+    case.expect("/f", &["--offset", "20k", "--length", "3"], b"abcdef", 0);
+    model.resize(20 << 10, 0);
+    model.extend_from_slice(b"abc");
+    assert_eq!(case.cat("/f"), model);
+    case.expect("/f", &["--truncate"], b"short", 0);
+    assert_eq!(case.cat("/f"), b"short");
+}
+
+#[test]
+fn what_cannot_be_done_leaves_every_byte_as_it_was() {
+    let recipe = Recipe::new("ext4-4k").mkdir("/dir").write("/f", b"x".to_vec());
+    let Some(case) = Case::new(&recipe) else { return };
+    let before = case.bytes();
+    for (path, args, what) in [
+        ("/dir", &[][..], "not a regular file"),
+        ("/none/f", &[], "/none/f: no such file or directory"),
+        ("/f/f", &[], "not a directory"),
+        ("/new", &["--no-create"], "/new: no such file or directory"),
+        ("/f", &["--offset", "17592186040320"], "largest file"),
+        ("/f", &["--input", "/no/such/input"], "/no/such/input"),
+    ] {
+        let text = case.expect(path, args, b"data", 8);
+        assert!(text.contains(what) && text.lines().count() == 1, "{path} {args:?}: {text}");
+        assert!(case.bytes() == before, "{path} {args:?} changed the image");
+    }
+}
+
+#[test]
+fn a_full_image_takes_nothing_and_keeps_everything() {
+    let recipe = Recipe::new("ext4-4k").write("/f", pattern(1, 0, 0, 5000));
+    let Some(case) = Case::new(&recipe) else { return };
+    let big = vec![7; 32 << 20];
+    let text = case.expect("/new", &[], &big, 8);
+    assert!(text.contains("no space left"), "{text}");
+    let names = oracle::debugfs(&case.image, "ls -p /").unwrap();
+    assert!(!names.contains("new"), "a file made for nothing stays: {names}");
+    case.expect("/f", &["--append"], &big, 8);
+    assert_eq!(case.cat("/f"), pattern(1, 0, 0, 5000));
+}
+
+#[test]
+fn a_dry_run_tells_the_plan_and_changes_no_byte() {
+    let recipe = Recipe::new("ext4-4k").write("/f", pattern(1, 0, 0, 8192));
+    let Some(case) = Case::new(&recipe) else { return };
+    let before = case.bytes();
+    let file = case.host_file("input", &[1; 12_288]);
+    let text =
+        case.expect("/f", &["--dry-run", "--json", "--input", &file, "--offset", "4k"], b"", 0);
+    assert!(text.contains("\"extends\": true"), "{text}");
+    assert!(text.contains("\"written_blocks\": 1"), "{text}");
+    assert!(text.contains("\"new_blocks\": 2"), "{text}");
+    assert!(case.bytes() == before);
+}
+
+#[test]
+fn nowait_refuses_to_allocate() {
+    let recipe = Recipe::new("ext4-4k").write("/f", pattern(1, 0, 0, 8192));
+    let Some(case) = Case::new(&recipe) else { return };
+    let text = case.expect("/f", &["--nowait", "--append"], &[0; 4096], 8);
+    assert!(text.contains("would wait"), "{text}");
+    let file = case.host_file("input", &[1; 4096]);
+    case.expect("/f", &["--nowait", "--input", &file], b"", 0);
+    assert_eq!(case.cat("/f")[..4096], [1; 4096]);
+}
+
+#[test]
+fn the_tour_comes_to_its_end() {
+    let out = Command::new(env!("CARGO_BIN_EXE_dio-write")).arg("--tour").output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    for what in ["orphan inode 12: truncated to 65536 bytes", "a second recovery has nothing to do"]
+    {
+        assert!(text.contains(what), "{text}");
+    }
+    let folder =
+        text.lines().nth(1).map(|line| Path::new(line.trim()).parent().unwrap().to_owned());
+    assert!(!folder.unwrap().exists(), "the temporary folder stays");
+}
