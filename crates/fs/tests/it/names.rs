@@ -52,3 +52,36 @@ fn a_crash_between_any_two_handles_is_recovered_to_what_was_done() {
         }
     }
 }
+
+#[test]
+fn a_large_directory_fills_empties_and_goes() {
+    use ext4_fs::{NewFile, Replace};
+    use ext4_units::InodeNr;
+    for profile in ["bigdir-1k", "ext2-1k", "orphan-1k"] {
+        let Some(image) = image(profile) else { return };
+        let device = image.device();
+        let fs = open(Arc::clone(&device) as _);
+        let file = NewFile::of_root(0o644);
+        let free = || fs.raw_superblock(fs.meta()).unwrap().free_blocks_count();
+        let before = free();
+        let dir = fs.mkdir(InodeNr::ROOT, b"large", &file).unwrap();
+        let name = |n: usize| format!("{n:z>240}").into_bytes();
+        let first = fs.create(dir, &name(0), &file).unwrap();
+        for n in 1..1000 {
+            fs.link(first, dir, &name(n)).unwrap();
+        }
+        assert!(fs.inode(fs.meta(), dir).unwrap().i_size > 250 << 10);
+        for n in (0..1000).rev() {
+            fs.unlink(dir, &name(n)).unwrap();
+        }
+        // Moving changes `..` in the root of the index.
+        let other = fs.mkdir(InodeNr::ROOT, b"other", &file).unwrap();
+        fs.rename(InodeNr::ROOT, b"large", other, b"moved", Replace::No).unwrap();
+        fs.rmdir(other, b"moved").unwrap();
+        fs.rmdir(InodeNr::ROOT, b"other").unwrap();
+        fs.commit().unwrap();
+        assert_eq!(free(), before, "{profile}");
+        fs.close().unwrap();
+        ext4_testkit::image::assert_clean(&*device).unwrap();
+    }
+}
