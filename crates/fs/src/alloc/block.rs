@@ -46,10 +46,11 @@ pub(crate) fn allocate_clusters(
         if h.fs().hints().longest_run(gi) < enough || h.group(gi)?.free_clusters < enough {
             continue;
         }
-        let bits = usable_bitmap(h, gi)?;
+        let (bits, waits) = usable_bitmap(h, gi)?;
         let from = if step == 0 { goal_bit } else { 0 };
         let offer = find_run(&bits, geo.group_clusters(gi), from, want);
-        if offer.is_complete {
+        // What waits for a commit makes runs longer by the commit alone.
+        if offer.is_complete && !waits {
             h.fs().hints().set_longest_run(gi, offer.longest);
         }
         // Going on where the file ends beats a longer run elsewhere, unless it is a mere crumb.
@@ -185,16 +186,19 @@ fn mark(h: &mut Handle<'_>, gi: GroupNr, run: Run, to: Mark) -> Result<()> {
     h.put_group(gi, &desc)
 }
 
-/// The group's bitmap with everything set that may not be handed out now.
-fn usable_bitmap(h: &Handle<'_>, gi: GroupNr) -> Result<Vec<u8>> {
+/// The group's bitmap with everything set that may not be handed out now, and whether some of that
+/// only waits for a commit.
+fn usable_bitmap(h: &Handle<'_>, gi: GroupNr) -> Result<(Vec<u8>, bool)> {
     let geo = h.fs().geometry();
     let mut bits = read_bitmap(h, gi)?.to_vec();
     let group = geo.group_blocks(gi);
-    for blocked in h.pending_free(group).into_iter().chain(h.fs().zones().within(group)) {
+    let pending = h.pending_free(group);
+    let waits = !pending.is_empty();
+    for blocked in pending.into_iter().chain(h.fs().zones().within(group)) {
         let (from, to) = cluster_span(h, gi, group, blocked);
         bitmap::set_range(&mut bits, from, to);
     }
-    Ok(bits)
+    Ok((bits, waits))
 }
 
 /// The bits of `gi` that `run` touches, `run` cut to the group.
