@@ -116,7 +116,8 @@ impl Filesystem {
         let last = LogicalBlock::of_byte(end - 1, size).ok_or_else(too_far)?;
         // Data that goes through the log may be newer there than at home.
         let through_log = inode.file_type() != FileType::Regular
-            || inode.flags.intersects(InodeFlags::JOURNAL_DATA | InodeFlags::EA_INODE);
+            || inode.flags.contains(InodeFlags::EA_INODE)
+            || self.logs_data(inode);
         self.mappings(meta, inode, first, LogicalBlock(last.0 + 1), |mapping| {
             // The part of the request that this mapping answers.
             let start = mapping.lblk.byte(size).max(offset);
