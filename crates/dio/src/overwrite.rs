@@ -19,7 +19,7 @@ pub struct Overwriter<'fs> {
 impl<'fs> Overwriter<'fs> {
     /// Opens `ino` with up to `depth` writes in flight, and sets its times.
     pub fn new(fs: &'fs Filesystem, ino: InodeNr, depth: usize, caller: &Caller) -> Result<Self> {
-        let inode = fs.live_inode(fs.meta(), ino)?;
+        let inode = fs.open_inode(fs.meta(), ino)?;
         if let Some(reason) = why_not_direct(fs, &inode) {
             return Err(Error::NoDirectIo { ino, reason });
         }
@@ -78,8 +78,13 @@ impl<'fs> Overwriter<'fs> {
         }
         match sync {
             Sync::None => Ok(()),
-            Sync::Data => Ok(self.fs.journal().sync_data().map_err(ext4_fs::Error::from)?),
-            Sync::Full => Ok(self.fs.commit()?),
+            // The blocks may have been made by a write that is not durable yet.
+            Sync::Data if self.fs.is_map_durable(ino) => {
+                Ok(self.fs.journal().sync_data().map_err(ext4_fs::Error::from)?)
+            }
+            Sync::Data | Sync::Full => {
+                Ok(self.fs.journal().sync().map_err(ext4_fs::Error::from)?)
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 use ext4_fs::{Filesystem, Handle};
 use ext4_units::{InodeNr, LogicalBlock};
-use std::{fmt, io::Read};
+use std::{collections::VecDeque, fmt, io::Read};
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub struct DirectWrite<'a> {
     /// Next byte of the file to be sent.
     sent: u64,
     /// Unwritten runs that hold data now, in order.
-    unwritten: Vec<(LogicalBlock, u32)>,
+    unwritten: VecDeque<(LogicalBlock, u32)>,
     /// One past the last block this write has mapped beyond the old size.
     mapped_end: u32,
     /// Data left over when a hole turned up that only the buffered way can fill.
@@ -150,7 +150,7 @@ impl<'a> DirectWrite<'a> {
             old_size: 0,
             pos: 0,
             sent: 0,
-            unwritten: Vec::new(),
+            unwritten: VecDeque::new(),
             mapped_end: 0,
             left_over: None,
             buffered: 0,
@@ -241,7 +241,7 @@ impl<'a> DirectWrite<'a> {
     }
 
     fn check(&mut self) -> Result<Step> {
-        let inode = self.fs.live_inode(self.fs.meta(), self.ino)?;
+        let inode = self.fs.open_inode(self.fs.meta(), self.ino)?;
         let Some(checked) = check(self.fs, &inode, &self.request)? else {
             return Ok(Step::Checked(None));
         };
@@ -396,15 +396,15 @@ impl<'a> DirectWrite<'a> {
     }
 
     fn note_unwritten(&mut self, lblk: LogicalBlock, len: u32) {
-        match self.unwritten.last_mut() {
+        match self.unwritten.back_mut() {
             Some((first, n)) if first.0.checked_add(*n) == Some(lblk.0) => *n += len,
-            _ => self.unwritten.push((lblk, len)),
+            _ => self.unwritten.push_back((lblk, len)),
         }
     }
 
     /// Marks what holds data now as written, one mapping a handle (`ext4_convert_unwritten_extents`).
     fn convert(&mut self) -> Result<Step> {
-        let Some((lblk, len)) = self.unwritten.pop() else {
+        let Some((lblk, len)) = self.unwritten.pop_front() else {
             self.state = State::Size;
             return self.resume();
         };
@@ -417,9 +417,9 @@ impl<'a> DirectWrite<'a> {
             h.stop()?;
             done
         };
-        // Crash here: this run shows its data, the others still read as zeros.
+        // Crash here: what comes before shows its data, the rest still reads as zeros.
         if done < len {
-            self.unwritten.push((LogicalBlock(lblk.0 + done), len - done));
+            self.unwritten.push_front((LogicalBlock(lblk.0 + done), len - done));
         }
         self.state = State::Convert;
         Ok(Step::Converted { lblk, len: done })
@@ -508,10 +508,15 @@ impl<'a> DirectWrite<'a> {
     fn sync(&mut self) -> Result<Step> {
         match self.request.sync {
             Sync::None => return self.resume(),
-            Sync::Data if !self.changed_metadata && !self.extends() => {
+            // An earlier write that is not durable yet may have made the blocks it overwrote.
+            Sync::Data
+                if !self.changed_metadata
+                    && !self.extends()
+                    && self.fs.is_map_durable(self.ino) =>
+            {
                 self.fs.journal().sync_data().map_err(ext4_fs::Error::from)?;
             }
-            Sync::Data | Sync::Full => self.fs.commit()?,
+            Sync::Data | Sync::Full => self.fs.journal().sync().map_err(ext4_fs::Error::from)?,
         }
         Ok(Step::Synced)
     }

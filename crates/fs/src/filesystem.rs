@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result, alloc::GroupHints, open::Writing, orphan::OrphanSet, superblock,
-    zones::SystemZones,
+    unsynced::Unsynced, zones::SystemZones,
 };
 use ext4_blockdev::BlockDevice;
 use ext4_jbd2::{Journal, MetaRead};
@@ -33,6 +33,7 @@ pub struct Filesystem {
     zones_but_log: SystemZones,
     hints: GroupHints,
     orphans: OrphanSet,
+    unsynced: Unsynced,
     /// There when it is open for writing.
     writing: Option<Writing>,
 }
@@ -72,6 +73,7 @@ impl Filesystem {
             zones_but_log: SystemZones::default(),
             hints: GroupHints::new(geometry.groups_count),
             orphans: OrphanSet::default(),
+            unsynced: Unsynced::default(),
             writing,
             device,
             journal,
@@ -141,6 +143,10 @@ impl Filesystem {
 
     pub(crate) fn orphans(&self) -> &OrphanSet {
         &self.orphans
+    }
+
+    pub(crate) fn unsynced(&self) -> &Unsynced {
+        &self.unsynced
     }
 
     pub(crate) fn writing(&self) -> Option<&Writing> {

@@ -17,6 +17,8 @@ pub struct Handle<'fs> {
     free_clusters: i64,
     free_inodes: i64,
     orphans: Vec<OrphanChange>,
+    /// Inodes whose map or size it changed.
+    mapped: Vec<InodeNr>,
 }
 
 impl MetaRead for Handle<'_> {
@@ -31,7 +33,15 @@ impl MetaRead for Handle<'_> {
 
 impl<'fs> Handle<'fs> {
     pub(crate) fn new(fs: &'fs Filesystem, blocks: ext4_jbd2::Handle<'fs>, now: Timestamp) -> Self {
-        Self { fs, blocks, now, free_clusters: 0, free_inodes: 0, orphans: Vec::new() }
+        Self {
+            fs,
+            blocks,
+            now,
+            free_clusters: 0,
+            free_inodes: 0,
+            orphans: Vec::new(),
+            mapped: Vec::new(),
+        }
     }
 
     /// The filesystem it changes.
@@ -139,6 +149,14 @@ impl<'fs> Handle<'fs> {
         self.orphans.push(change);
     }
 
+    /// Remembers that the map or the size of `ino` changed, without which its data cannot be read
+    /// (`ext4_update_inode_fsync_trans`).
+    pub(crate) fn note_mapped(&mut self, ino: InodeNr) {
+        if self.mapped.last() != Some(&ino) {
+            self.mapped.push(ino);
+        }
+    }
+
     /// The orphan changes of this handle so far.
     pub(crate) fn orphan_changes(&self) -> &[OrphanChange] {
         &self.orphans
@@ -159,6 +177,7 @@ impl<'fs> Handle<'fs> {
         }
         let tid = self.blocks.stop()?;
         self.fs.orphans().apply(&self.orphans);
+        self.fs.unsynced().note(self.fs.journal(), tid, &self.mapped);
         Ok(tid)
     }
 }

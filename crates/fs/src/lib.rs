@@ -23,6 +23,7 @@ mod read;
 mod recover;
 mod size;
 mod superblock;
+mod unsynced;
 mod verify;
 mod walk;
 mod xattr;

@@ -16,6 +16,7 @@ impl Handle<'_> {
         if size > max {
             return Err(Error::TooBig { ino: inode.ino, offset: size, max });
         }
+        self.note_mapped(inode.ino);
         inode.i_size = size;
         inode.disk.size = size;
         let large_file = RoCompat::LARGE_FILE.bits();

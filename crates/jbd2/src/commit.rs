@@ -20,6 +20,22 @@ impl Journal {
         }
     }
 
+    /// Makes everything durable, data written to the device before as well: where there is nothing
+    /// to commit, the device is flushed all the same (`ext4_sync_file`).
+    pub fn sync(&self) -> Result<()> {
+        match self.writer() {
+            Some(mut writer) if !self.state().running.is_empty() => {
+                self.commit_running(&mut writer)
+            }
+            _ => self.sync_data(),
+        }
+    }
+
+    /// Whether no crash can undo the transaction `tid`. Without a log always.
+    pub fn is_durable(&self, tid: Tid) -> bool {
+        !self.has_log() || self.state().durable.is_at_or_after(tid)
+    }
+
     /// Makes the transaction `tid` durable, as [`Handle::stop`](crate::Handle::stop) told it;
     /// nothing is written if it already is.
     ///

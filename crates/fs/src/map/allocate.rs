@@ -37,6 +37,7 @@ impl Handle<'_> {
 
     /// Maps blocks that are known, into a hole: what a fast commit says.
     pub(crate) fn insert(&mut self, inode: &mut Inode, extent: Extent) -> Result<()> {
+        self.note_mapped(inode.ino);
         let ctx = self.fs().map_context(inode);
         let format = inode.map_format();
         let mut root = inode.i_block;

@@ -12,6 +12,7 @@ impl Handle<'_> {
     /// Their data must have been taken by the device before: the commit of this handle's
     /// transaction flushes it first.
     pub fn convert(&mut self, inode: &mut Inode, lblk: LogicalBlock, len: u32) -> Result<u32> {
+        self.note_mapped(inode.ino);
         let ctx = self.fs().map_context(inode);
         let format = inode.map_format();
         let mut root = inode.i_block;

@@ -18,6 +18,7 @@ impl Handle<'_> {
         to: LogicalBlock,
         budget: usize,
     ) -> Result<bool> {
+        self.note_mapped(inode.ino);
         let ctx = self.fs().map_context(inode);
         let format = inode.map_format();
         let mut root = inode.i_block;
