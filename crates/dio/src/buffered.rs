@@ -21,6 +21,7 @@ pub(crate) fn write(fs: &Filesystem, ino: InodeNr, pos: u64, data: &[u8]) -> Res
             return Ok(());
         }
         fs.inline_to_blocks(ino)?;
+        // Crash here: the old contents, in a block.
     }
     let size = fs.geometry().block_size;
     let end = pos + data.len() as u64;

@@ -39,9 +39,7 @@ pub(crate) fn file_modified(fs: &Filesystem, ino: InodeNr, caller: &Caller) -> R
     let mut inode = h.inode(ino)?;
     let bits = stripped_bits(&inode, caller);
     inode.disk.mode &= !bits;
-    let now = h.now();
-    inode.disk.mtime = now;
-    inode.disk.ctime = now;
+    inode.modified(h.now());
     h.put_inode(&inode)?;
     h.stop()?;
     Ok(())

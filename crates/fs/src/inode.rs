@@ -88,7 +88,7 @@ impl Inode {
     }
 
     /// Notes that its contents changed, and so itself.
-    pub(crate) fn modified(&mut self, now: Timestamp) {
+    pub fn modified(&mut self, now: Timestamp) {
         self.disk.mtime = now;
         self.changed(now);
     }

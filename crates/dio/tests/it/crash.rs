@@ -161,7 +161,7 @@ fn explore(it: &Scenario, every_handle: bool, states: u64) -> Option<Report> {
     let image = begin(it)?;
     let (versions, explorer) = run(it, every_handle, &image);
     let mut explorer = explorer;
-    explorer.budget = Budget { states, time: Duration::from_secs(600) };
+    explorer.budget = Budget { states, time: Duration::from_mins(10) };
     let check = |state: &CrashState, device: &Device| {
         let mut found = judge::judge(&**device);
         found.extend(contents(state, device, &versions));
@@ -334,7 +334,7 @@ fn a_write_without_its_orphan_record_would_be_caught() {
         }
     }
     let mut explorer = Explorer::new(image, planted);
-    explorer.budget = Budget { states: 3_000, time: Duration::from_secs(60) };
+    explorer.budget = Budget { states: 3_000, time: Duration::from_mins(1) };
     let check = |state: &CrashState, device: &Device| {
         let mut found = judge::judge(&**device);
         found.extend(contents(state, device, &versions));

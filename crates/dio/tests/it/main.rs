@@ -1,5 +1,8 @@
 //! Tests of the write path on images that mke2fs made.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 mod campaign;
 mod crash;
+mod scenarios;
 mod world;

@@ -24,9 +24,7 @@ impl Filesystem {
             h.orphan_add(&mut inode)?;
         }
         h.set_size(&mut inode, size)?;
-        let now = h.now();
-        inode.disk.mtime = now;
-        inode.disk.ctime = now;
+        inode.modified(h.now());
         h.put_inode(&inode)?;
         h.stop()?;
         if grows {
@@ -71,9 +69,7 @@ impl Filesystem {
                 if inode.links_count > 0 {
                     h.orphan_del(&mut inode)?;
                 }
-                let now = h.now();
-                inode.disk.mtime = now;
-                inode.disk.ctime = now;
+                inode.modified(h.now());
             }
             h.put_inode(&inode)?;
             h.stop()?;
