@@ -1,7 +1,7 @@
 //! Group descriptors, read and written through their table.
 
-use crate::{Error, Filesystem, Result};
-use ext4_jbd2::MetaRead;
+use crate::{Error, Filesystem, Result, alloc};
+use ext4_jbd2::{Block, MetaRead};
 use ext4_ondisk::group_desc::GroupDesc;
 use ext4_units::{BlockRange, GroupNr};
 
@@ -18,6 +18,17 @@ impl Filesystem {
         let desc = GroupDesc::decode(bytes, gi, self.desc_format())?;
         self.geometry().check_group_desc(gi, &desc)?;
         Ok(desc)
+    }
+
+    /// The block bitmap of `gi`, a bit for each cluster: verified, or made up where the group says
+    /// that it was never written.
+    pub fn block_bitmap(&self, meta: &dyn MetaRead, gi: GroupNr) -> Result<Block> {
+        alloc::block_bitmap(self, meta, gi)
+    }
+
+    /// The inode bitmap of `gi`: verified, or empty where the group says that it was never written.
+    pub fn inode_bitmap(&self, meta: &dyn MetaRead, gi: GroupNr) -> Result<Block> {
+        alloc::inode_bitmap(self, meta, gi)
     }
 
     /// Writes a descriptor over its old bytes at `offset` of a block of the table.

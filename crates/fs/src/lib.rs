@@ -8,7 +8,6 @@ mod acl;
 mod alloc;
 mod dir;
 mod error;
-mod fast_commit;
 mod filesystem;
 mod group;
 mod handle;
