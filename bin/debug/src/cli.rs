@@ -30,6 +30,16 @@ pub struct Args {
     #[arg(long, global = true)]
     pub replayed: bool,
 
+    /// Use the copy of the superblock in block N, in memory, when the first one is damaged
+    ///
+    /// A copy does not say whether the journal has to be replayed.
+    #[arg(long, value_name = "N", global = true, conflicts_with = "replayed")]
+    pub superblock: Option<u64>,
+
+    /// The device of an external journal
+    #[arg(long, value_name = "DEVICE", global = true)]
+    pub journal_device: Option<OsString>,
+
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take them for the program's description")]
     pub common: CommonArgs,
@@ -122,6 +132,10 @@ pub enum Command {
         /// The block's number in the filesystem
         #[arg(value_name = "N", allow_negative_numbers = true)]
         block: u64,
+
+        /// Also every path of the inode it belongs to
+        #[arg(long)]
+        path: bool,
 
         /// Also its bytes in hexadecimal
         #[arg(long)]

@@ -2,9 +2,16 @@
 //! it.
 
 pub mod cli;
+mod image;
+mod layout;
 pub mod manifest;
+mod map;
+mod print;
 pub mod run;
 pub mod sections;
+mod show;
+mod superblock_copy;
+mod text;
 
 /// The whole command line.
 pub fn command() -> clap::Command {

@@ -115,7 +115,7 @@ fn put_stat(entry: &mut Map<String, Value>, inode: &Inode) {
 }
 
 /// `st_blocks`: inline contents of a file count as if they took space (`ext4_file_getattr`).
-fn blocks(inode: &Inode) -> u64 {
+pub(crate) fn blocks(inode: &Inode) -> u64 {
     let inline = inode.is_regular() && inode.has_inline_data();
     inode.sectors.saturating_add(if inline { inode.i_size.div_ceil(512) } else { 0 })
 }

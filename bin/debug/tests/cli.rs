@@ -15,6 +15,11 @@ batteries! {
     accepts_version
     rejects_a_bad_option
     rejects_no_arguments
+    rejects_a_missing_image
+    rejects_a_folder
+    rejects_what_is_not_ext4
+    rejects_a_truncated_image
+    respects_a_read_only_image
 }
 
 #[test]
