@@ -46,6 +46,8 @@ struct Tally {
     no_space: u32,
     misaligned: u32,
     truncates: u32,
+    fallocates: u32,
+    creates: u32,
     e2fsck: u32,
     kernel: u32,
 }
@@ -56,6 +58,8 @@ impl Tally {
         self.no_space += it.no_space;
         self.misaligned += it.misaligned;
         self.truncates += it.truncates;
+        self.fallocates += it.fallocates;
+        self.creates += it.creates;
         self.e2fsck += it.e2fsck;
         self.kernel += it.kernel;
     }
@@ -68,13 +72,24 @@ fn campaign(profile: &str, seed: u64, writes: u32, tally: &mut Tally) -> Result<
     let mut rng = Rng::new(seed);
     while tally.writes < writes {
         let path = *rng.pick(&FILES);
-        match rng.below(12) {
+        match rng.below(14) {
             0 => {
                 let size = rng.below(2 << 20) as u64;
                 world.truncate(path, size).with_context(|| format!("truncate {path} to {size}"))?;
                 tally.truncates += 1;
             }
-            1 if tally.writes % 40 == 39 => {
+            1 => {
+                let (offset, len) = (rng.below(1 << 20) as u64, 1 + rng.below(1 << 20) as u64);
+                let keep_size = rng.below(2) == 0;
+                let what = || format!("fallocate {path} {offset}+{len}, keep size {keep_size}");
+                world.fallocate(path, offset, len, keep_size).with_context(what)?;
+                tally.fallocates += 1;
+            }
+            2 => {
+                world.make_anew(path).with_context(|| format!("unlink and create {path}"))?;
+                tally.creates += 1;
+            }
+            3 if tally.writes % 40 > 30 => {
                 world.judge()?;
                 tally.e2fsck += 1;
             }

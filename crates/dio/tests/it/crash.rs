@@ -22,7 +22,7 @@ use ext4_units::InodeNr;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The states of each scenario unless the environment says otherwise.
-const STATES: u64 = 1_500;
+const STATES: u64 = 250;
 
 /// What the file may hold after each step of a scenario: version 0 is the beginning, version `n`
 /// what the `n`th step makes of it. A step that was acknowledged as durable has a mark with its

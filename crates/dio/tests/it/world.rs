@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use ext4_blockdev::BlockDevice;
 use ext4_dio::{DirectWrite, Error, Offset, Outcome, Request};
 use ext4_fs::Clock;
-use ext4_fs::{Filesystem, RecoverOptions, recover};
+use ext4_fs::{Filesystem, NewFile, RecoverOptions, recover};
 use ext4_testkit::{
     image::Image,
     model::{Model, pattern},
@@ -121,6 +121,43 @@ impl World {
     pub(crate) fn truncate(&mut self, path: &str, size: u64) -> Result<()> {
         self.fs().truncate(self.inodes[path], size)?;
         self.model.file_mut(path).context("in the model")?.truncate(size);
+        Ok(())
+    }
+
+    /// Preallocates; what a kind of file cannot have leaves it as it is.
+    pub(crate) fn fallocate(
+        &mut self,
+        path: &str,
+        offset: u64,
+        len: u64,
+        keep_size: bool,
+    ) -> Result<()> {
+        let file = self.model.file_mut(path).context("in the model")?;
+        match self.fs.as_ref().expect("open").fallocate(self.inodes[path], offset, len, keep_size) {
+            Ok(()) => file.allocate(offset, len, keep_size),
+            // No extents; or no space, when the size stops where the blocks do.
+            Err(err) if matches!(err.errno(), 95 | 28) => {
+                let size = self.size(path)?;
+                let file = self.model.file_mut(path).context("in the model")?;
+                ensure!(
+                    size >= file.size() && size <= file.size().max(offset + len),
+                    "size {size}"
+                );
+                file.truncate(size);
+            }
+            Err(err) => return Err(err.into()),
+        }
+        Ok(())
+    }
+
+    /// Removes a file and makes an empty one of the same name.
+    pub(crate) fn make_anew(&mut self, path: &str) -> Result<()> {
+        let name = path.trim_start_matches('/').as_bytes();
+        self.fs().unlink(InodeNr::ROOT, name)?;
+        self.model.unlink(path);
+        let ino = self.fs().create(InodeNr::ROOT, name, &NewFile::of_root(0o644))?;
+        self.model.create(path);
+        self.inodes.insert(path.to_owned(), ino);
         Ok(())
     }
 
