@@ -54,6 +54,11 @@ impl<'fs> Handle<'fs> {
         self.now
     }
 
+    /// How many more blocks it may change.
+    pub(crate) fn credits_left(&self) -> usize {
+        self.blocks.credits_left()
+    }
+
     /// New contents of a metadata block.
     pub(crate) fn write(&mut self, blk: BlockNr, data: Vec<u8>) -> Result<()> {
         Ok(self.blocks.write(blk, data)?)

@@ -8,6 +8,7 @@ mod acl;
 mod alloc;
 mod dir;
 mod error;
+mod fast_commit;
 mod filesystem;
 mod group;
 mod handle;

@@ -9,17 +9,17 @@ use crate::{
     open::Writing,
     superblock::{self, Found},
 };
-use ext4_blockdev::BlockDevice;
+use ext4_blockdev::{BlockDevice, Overlay};
 use ext4_jbd2::{
     Clock, Journal, Log,
     recovery::{self, Replayed, Scan},
 };
 use ext4_ondisk::{
     Corrupt,
-    features::{Incompat, Operation, Unsupported, check},
+    features::{Compat, Incompat, Operation, Unsupported, check},
     superblock::{RawSuperblock, State, Superblock, keep_error_history},
 };
-use ext4_units::{BlockNr, InodeNr};
+use ext4_units::{BlockNr, InodeNr, Tid};
 use std::{fmt, sync::Arc};
 
 /// What recovery needs besides the device.
@@ -165,6 +165,40 @@ pub fn recover_into(
     options: &Options,
     report: &mut Report,
 ) -> Result<Filesystem> {
+    if has_fast_commits(device, options)? {
+        // What they say is known to make sense only when it is done: refused before the first write.
+        let rehearsal = Options {
+            journal_device: options.journal_device.clone().map(in_memory),
+            scope: Scope::Replay,
+            ..options.clone()
+        };
+        run(&in_memory(Arc::clone(device)), &rehearsal, &mut Report::default())?;
+    }
+    run(device, options, report)
+}
+
+/// Whether there are fast commits to be applied. Damage is found by the recovery itself.
+fn has_fast_commits(device: &Arc<dyn BlockDevice>, options: &Options) -> Result<bool> {
+    let sb = Superblock::decode_unverified(&superblock::read_raw(&**device)?)?;
+    if !sb.features.has_compat(Compat::FAST_COMMIT)
+        || check(Operation::Replay, sb.features).is_err()
+    {
+        return Ok(false);
+    }
+    let log = reader(device, sb.clone())?.find_log(options.journal_device.as_ref())?;
+    let Some(log) = log else { return Ok(false) };
+    Ok(scan_log(device, &log, &sb)?.fast_commits.commits > 0)
+}
+
+fn in_memory(device: Arc<dyn BlockDevice>) -> Arc<dyn BlockDevice> {
+    Arc::new(Overlay::new(device))
+}
+
+fn run(
+    device: &Arc<dyn BlockDevice>,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Filesystem> {
     let found = find_superblock(device, options, report)?;
     let sb = found.superblock;
     check(Operation::Replay, sb.features)?;
@@ -177,6 +211,10 @@ pub fn recover_into(
         let place = reader.geometry().superblock_place();
         replay_log(device, log, &scan, &found.raw, place, report)?;
         sb = superblock::read(&**device)?.superblock;
+        if sb.features.has_incompat(Incompat::RECOVER) {
+            apply_fast_commits(device, log, &sb, options, report)?;
+            sb = superblock::read(&**device)?.superblock;
+        }
     }
     let writable = check(Operation::Write, sb.features);
     if options.scope == Scope::Replay || (options.scope == Scope::Possible && writable.is_err()) {
@@ -188,7 +226,7 @@ pub fn recover_into(
         return Ok(fs);
     }
     writable?;
-    let fs = open(device, sb, log, options)?;
+    let fs = open(device, sb, log, options, None)?;
     fs.clean_orphans(report, &|| options.check_stop())?;
     report.corrected_counts = fs.correct_counts()?;
     report.has_errors = fs.has_errors()?;
@@ -297,7 +335,44 @@ fn replay_log(
         raw.update_checksum();
         write_superblock(&**device, &raw)?;
     }
-    scan.reset(&**device, log)?;
+    if report.replayed.is_some() && scan.fast_commits.commits > 0 {
+        scan.keep_fast_commits(&**device, log)?;
+    } else {
+        scan.reset(&**device, log)?;
+    }
+    Ok(())
+}
+
+/// Applies the fast commits that the replay has left, as the transaction that they are for, and
+/// empties the log.
+fn apply_fast_commits(
+    device: &Arc<dyn BlockDevice>,
+    log: &Log,
+    sb: &Superblock,
+    options: &Options,
+    report: &mut Report,
+) -> Result<()> {
+    let scan = scan_log(device, log, sb)?;
+    if scan.fast_commits.commits == 0 {
+        return Ok(());
+    }
+    // What a replay cannot do without changing more than blocks needs what any write needs.
+    check(Operation::Write, sb.features)?;
+    let resume = scan.keep_fast_commits(&**device, log)?;
+    let fs = open(device, sb.clone(), Some(log.clone()), options, Some(resume))?;
+    let ops = || scan.fast_commits.ops(&**device, log, sb.block_size).map(|op| Ok(op?));
+    let applied = fs.apply_fast_commits(ops)?;
+    report.fast_commit_ops = applied.ops;
+    report.fast_commit_inodes = applied.inodes;
+    // Crash here: a log with one transaction, which is replayed.
+    fs.journal().checkpoint()?;
+    // Nothing that lies in the log behind it may ever be taken for a new transaction.
+    let mut superblock = log.read_superblock(&**device, sb.block_size)?;
+    if !superblock.sequence.is_at_or_after(scan.next) {
+        superblock.sequence = scan.next;
+        log.write_superblock(&**device, &superblock)?;
+        log.device(&**device).flush().map_err(ext4_jbd2::Error::Flush)?;
+    }
     Ok(())
 }
 
@@ -306,6 +381,7 @@ fn open(
     sb: Superblock,
     log: Option<Log>,
     options: &Options,
+    resume: Option<(u32, Tid)>,
 ) -> Result<Filesystem> {
     let is_marked = sb.features.has_incompat(Incompat::RECOVER);
     let journal = match log {
@@ -314,9 +390,9 @@ fn open(
             let mut journal = ext4_jbd2::Options::new(options.clock.clone());
             journal.is_64bit = sb.features.has_incompat(Incompat::BIT64);
             journal.metadata_csum = sb.metadata_csum().is_some();
-            journal.fast_commit =
-                sb.features.has_compat(ext4_ondisk::features::Compat::FAST_COMMIT);
+            journal.fast_commit = sb.features.has_compat(Compat::FAST_COMMIT);
             journal.commit_every_handle = options.commit_every_handle;
+            journal.resume = resume;
             Journal::open(Arc::clone(device), sb.block_size, log, journal)?
         }
     };

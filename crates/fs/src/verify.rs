@@ -8,11 +8,11 @@ mod fault;
 
 pub use fault::{Fault, Finding};
 
-use crate::{Error, Filesystem, Inode, MapState, Result, alloc::inode_bitmap};
+use crate::{Error, Filesystem, Inode, MapState, Mapping, Result, alloc::inode_bitmap};
 use ext4_jbd2::MetaRead;
 use ext4_ondisk::{
     bitmap, inline_data,
-    inode::{FileType, Inode as DiskInode, InodeFlags},
+    inode::{Inode as DiskInode, InodeFlags},
     xattr::{self, Value},
 };
 use ext4_units::{BlockRange, GroupNr, InodeNr, LogicalBlock};
@@ -119,8 +119,7 @@ impl Filesystem {
         inode: &Inode,
         report: &mut impl FnMut(Fault),
     ) -> Result<()> {
-        let cluster = self.cluster_sectors();
-        let mut sectors = self.attribute_sectors(meta, inode)?;
+        let mut end = End::default();
         if inode.has_inline_data() {
             let attributes = xattr::parse_body(&inode.ibody, inode.ino)?;
             let attribute = inline_data::attribute(&attributes).unwrap_or_default();
@@ -133,16 +132,60 @@ impl Filesystem {
             if inode.i_size > max {
                 report(Fault::TooBig { size: inode.i_size, max });
             }
-            let ctx = self.map_context(inode);
-            let nodes = crate::map::Nodes(meta);
-            let sum = inode.map_format().validate(&ctx, &inode.i_block, &nodes)?;
-            let data = self.verify_end(meta, inode, report)?;
-            sectors += (data + sum.n_tree_blocks) * cluster;
         }
-        if inode.sectors != sectors {
-            report(Fault::Sectors { found: inode.sectors, expected: sectors });
+        let blocks = self.geometry().block_size.blocks_for(inode.i_size);
+        let expected =
+            self.count_sectors_with(meta, inode, &mut |it| end.add(it, inode, blocks))?;
+        if let Some((first, blocks)) = end.beyond {
+            report(Fault::BeyondEnd { first, blocks, size: inode.i_size });
+        }
+        if let Some((first, blocks)) = end.hole {
+            report(Fault::Hole { first, blocks });
+        }
+        let size = self.geometry().block_size;
+        let is_ragged = inode.i_size == 0 || size.within(inode.i_size) != 0;
+        if inode.is_dir() && !inode.has_inline_data() && is_ragged {
+            report(Fault::DirectorySize { size: inode.i_size, block_size: size });
+        }
+        if inode.sectors != expected {
+            report(Fault::Sectors { found: inode.sectors, expected });
         }
         Ok(())
+    }
+
+    /// What `i_blocks` of `inode` should be, in units of 512 bytes: data, map and attributes.
+    pub(crate) fn count_sectors(&self, meta: &dyn MetaRead, inode: &Inode) -> Result<u64> {
+        self.count_sectors_with(meta, inode, &mut |_| ())
+    }
+
+    /// The same, and shows each mapping and hole on the way, after the whole map was checked.
+    fn count_sectors_with(
+        &self,
+        meta: &dyn MetaRead,
+        inode: &Inode,
+        each: &mut dyn FnMut(&Mapping),
+    ) -> Result<u64> {
+        let mut sectors = self.attribute_sectors(meta, inode)?;
+        if !inode.has_blocks(self) {
+            return Ok(sectors);
+        }
+        let ctx = self.map_context(inode);
+        let sum = inode.map_format().validate(&ctx, &inode.i_block, &crate::map::Nodes(meta))?;
+        let ratio = self.geometry().cluster_ratio();
+        let (mut clusters, mut counted_to) = (sum.n_tree_blocks, 0);
+        let (from, to) = (LogicalBlock(0), LogicalBlock(u32::MAX));
+        self.mappings(meta, inode, from, to, |mapping| {
+            if mapping.blocks().is_some() {
+                // Mappings of one cluster follow each other.
+                let last = mapping.end().div_ceil(ratio);
+                clusters += u64::from(last.saturating_sub(counted_to.max(mapping.lblk.0 / ratio)));
+                counted_to = counted_to.max(last);
+            }
+            each(&mapping);
+            Ok(())
+        })?;
+        sectors += clusters.saturating_mul(self.cluster_sectors());
+        Ok(sectors)
     }
 
     /// What attributes count in `i_blocks`: their block, and each value that lies in an inode of its
@@ -162,53 +205,34 @@ impl Filesystem {
         }
         Ok(sectors)
     }
+}
 
-    /// Compares the end of the mapping with the size, and counts the clusters of data.
-    fn verify_end(
-        &self,
-        meta: &dyn MetaRead,
-        inode: &Inode,
-        report: &mut impl FnMut(Fault),
-    ) -> Result<u64> {
-        let size = self.geometry().block_size;
-        let ratio = self.geometry().cluster_ratio();
-        let end = size.blocks_for(inode.i_size);
-        let is_dir = inode.file_type() == FileType::Directory;
+/// How the mapping ends, against the size. Runs of blocks: the first, and how many.
+#[derive(Default)]
+struct End {
+    /// Written behind the size.
+    beyond: Option<(u64, u64)>,
+    /// Without contents before it, where there must be some.
+    hole: Option<(u64, u64)>,
+}
+
+impl End {
+    /// `blocks` is how many blocks the size reaches into.
+    fn add(&mut self, mapping: &Mapping, inode: &Inode, blocks: u64) {
+        let (from, to) = (u64::from(mapping.lblk.0), u64::from(mapping.end()));
         // The hashes of a file under fs-verity lie behind its end.
         let may_pass_end = inode.flags.contains(InodeFlags::VERITY);
-        let (mut clusters, mut counted_to) = (0, 0);
-        let (mut beyond, mut hole) = (None, None);
-        self.mappings(meta, inode, LogicalBlock(0), LogicalBlock(u32::MAX), |mapping| {
-            let (from, to) = (u64::from(mapping.lblk.0), u64::from(mapping.end()));
-            if mapping.blocks().is_some() {
-                let first = (mapping.lblk.0 / ratio).max(counted_to);
-                let last = mapping.end().div_ceil(ratio);
-                clusters += u64::from(last.saturating_sub(first));
-                counted_to = counted_to.max(last);
+        match mapping.state {
+            MapState::Written(_) if to > blocks && !may_pass_end => {
+                let (first, n) = self.beyond.unwrap_or((from.max(blocks), 0));
+                self.beyond = Some((first, n + to - from.max(blocks)));
             }
-            match mapping.state {
-                MapState::Written(_) if to > end && !may_pass_end => {
-                    let (first, blocks) = beyond.unwrap_or((from.max(end), 0));
-                    beyond = Some((first, blocks + to - from.max(end)));
-                }
-                // Holes are legal in files; a directory, and a symlink's target, have none.
-                MapState::Hole | MapState::Unwritten(_) if from < end && !inode.is_regular() => {
-                    hole.get_or_insert((from, to.min(end) - from));
-                }
-                _ => {}
+            // Holes are legal in files; a directory, and a symlink's target, have none.
+            MapState::Hole | MapState::Unwritten(_) if from < blocks && !inode.is_regular() => {
+                self.hole.get_or_insert((from, to.min(blocks) - from));
             }
-            Ok(())
-        })?;
-        if let Some((first, blocks)) = beyond {
-            report(Fault::BeyondEnd { first, blocks, size: inode.i_size });
+            _ => {}
         }
-        if let Some((first, blocks)) = hole {
-            report(Fault::Hole { first, blocks });
-        }
-        if is_dir && (inode.i_size == 0 || size.within(inode.i_size) != 0) {
-            report(Fault::DirectorySize { size: inode.i_size, block_size: size });
-        }
-        Ok(clusters)
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a journal is opened: what the filesystem has, how much memory may be used, the clock.
 
-use ext4_units::BlockSize;
+use ext4_units::{BlockSize, Tid};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// The most blocks of one transaction, whatever the size of the log.
@@ -51,6 +51,11 @@ pub struct Options {
     /// The filesystem has COMPAT fast_commit: the end of the log is left to fast commits while the
     /// log is in use, as a mount does. None are ever written.
     pub fast_commit: bool,
+    /// Where to go on in a log that holds no transaction but live fast commits: what
+    /// [`Scan::keep_fast_commits`](crate::recovery::Scan::keep_fast_commits) wrote. The first commit
+    /// is of this very transaction, so it takes the fast commits' place; whoever opens the journal
+    /// so has applied them in it.
+    pub resume: Option<(u32, Tid)>,
     /// For tests: each handle gets a transaction of its own, committed before the next starts.
     pub commit_every_handle: bool,
     /// The most blocks of one transaction; by default 2048 blocks or 8 MiB, whichever is less. A
@@ -71,6 +76,7 @@ impl Options {
             is_64bit: false,
             metadata_csum: false,
             fast_commit: false,
+            resume: None,
             commit_every_handle: false,
             max_transaction: None,
             cache_bytes: 16 << 20,

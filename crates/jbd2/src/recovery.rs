@@ -197,6 +197,25 @@ impl Scan {
         Ok(superblock)
     }
 
+    /// Takes the transactions out of the log, in one sector and durably, and leaves the fast commits:
+    /// `s_start` and `s_sequence` say where the transaction goes that the fast commits are for.
+    /// Returns both, for [`Options::resume`](crate::Options::resume).
+    ///
+    /// To be called when the transactions are home and durable. A crash before the next commit
+    /// comes to the same fast commits again.
+    pub fn keep_fast_commits(&self, device: &dyn BlockDevice, log: &Log) -> Result<(u32, Tid)> {
+        let mut superblock = self.superblock.clone();
+        superblock.start = self.head;
+        superblock.sequence = self.end;
+        superblock.errno = 0;
+        let is_there = (self.superblock.start, self.superblock.sequence) == (self.head, self.end);
+        if !is_there || self.superblock.errno != 0 {
+            log.write_superblock(device, &superblock)?;
+            log.device(device).flush().map_err(Error::Flush)?;
+        }
+        Ok((self.head, self.end))
+    }
+
     /// Remembers damage.
     fn report(&mut self, class: Class, tid: Tid, at: u32, fault: Corrupt) {
         self.finding_count += 1;

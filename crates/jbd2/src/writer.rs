@@ -41,6 +41,8 @@ pub(crate) struct Writer {
     fc_on_disk: bool,
     /// Where the next block goes.
     head: u32,
+    /// The id of the first transaction.
+    first_tid: Tid,
     /// Oldest first, one behind the other in the ring.
     logged: VecDeque<Logged>,
     /// The time in the last commit block; the next is not less.
@@ -56,7 +58,8 @@ impl Writer {
         options: &Options,
     ) -> Result<Self> {
         let mut sb = log.read_superblock(&*fs, size)?;
-        if sb.start != 0 {
+        let resumed = options.resume.filter(|&at| at == (sb.start, sb.sequence));
+        if sb.start != 0 && resumed.is_none() {
             return Err(Error::NeedsRecovery { start: sb.start });
         }
         let fc_on_disk = sb.incompat.contains(JournalIncompat::FAST_COMMIT);
@@ -68,7 +71,8 @@ impl Writer {
         // Going on where the last writer stopped is what the kernel does (JBD2_CYCLE_RECORD). The
         // first block is always right too, because transaction ids only grow.
         let in_ring = (sb.first..sb.ring_end()).contains(&sb.head);
-        let head = if in_ring { sb.head } else { sb.first };
+        let head = resumed.map_or(if in_ring { sb.head } else { sb.first }, |(start, _)| start);
+        let first_tid = resumed.map_or(sb.sequence.next(), |(_, tid)| tid);
         Ok(Self {
             fs,
             log,
@@ -79,6 +83,7 @@ impl Writer {
             is_v1_on_disk,
             fc_on_disk,
             head,
+            first_tid,
             logged: VecDeque::new(),
             last_commit: Duration::ZERO,
         })
@@ -90,9 +95,9 @@ impl Writer {
     }
 
     /// The id of the first transaction: the one after `s_sequence`, which a writer that crashed
-    /// may have begun to write (`jbd2_journal_recover`).
+    /// may have begun to write (`jbd2_journal_recover`), unless [`Options::resume`] says otherwise.
     pub(crate) fn first_tid(&self) -> Tid {
-        self.sb.sequence.next()
+        self.first_tid
     }
 
     /// `s_errno`.

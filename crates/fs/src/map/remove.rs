@@ -2,6 +2,7 @@
 
 use super::store::MapStore;
 use crate::{Error, Handle, Inode, Result, alloc::free_clusters};
+use ext4_extent::Removed;
 use ext4_units::{BlockNr, BlockRange, LogicalBlock};
 use std::collections::BTreeSet;
 
@@ -18,16 +19,7 @@ impl Handle<'_> {
         to: LogicalBlock,
         budget: usize,
     ) -> Result<bool> {
-        self.note_mapped(inode.ino);
-        let ctx = self.fs().map_context(inode);
-        let format = inode.map_format();
-        let mut root = inode.i_block;
-        let mut store = MapStore::new(self, BlockNr(0));
-        let removed = format.remove(&ctx, &mut root, &mut store, from, to, budget)?;
-        let clusters = store.clusters;
-        inode.disk.i_block = root;
-        self.count_map_clusters(inode, clusters)?;
-
+        let removed = self.cut_map(inode, from, to, budget)?;
         let freed = self.whole_clusters(inode, &removed.freed)?;
         let must_revoke = inode.holds_metadata();
         let mut blocks = 0;
@@ -44,6 +36,26 @@ impl Handle<'_> {
             Error::corrupt(format!("inode {}", inode.ino), fault)
         })?;
         Ok(removed.done)
+    }
+
+    /// As [`unmap`](Self::unmap), but what was mapped stays in use, and counted in `i_blocks`.
+    pub(crate) fn cut_map(
+        &mut self,
+        inode: &mut Inode,
+        from: LogicalBlock,
+        to: LogicalBlock,
+        budget: usize,
+    ) -> Result<Removed> {
+        self.note_mapped(inode.ino);
+        let ctx = self.fs().map_context(inode);
+        let format = inode.map_format();
+        let mut root = inode.i_block;
+        let mut store = MapStore::new(self, BlockNr(0));
+        let removed = format.remove(&ctx, &mut root, &mut store, from, to, budget)?;
+        let clusters = store.clusters;
+        inode.disk.i_block = root;
+        self.count_map_clusters(inode, clusters)?;
+        Ok(removed)
     }
 
     /// Which clusters nothing maps any more. With bigalloc a cluster at the border stays while

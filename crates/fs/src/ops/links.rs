@@ -12,7 +12,7 @@ impl Inode {
 
     /// Counts one more directory below this one (`ext4_inc_count`, `EXT4_DIR_LINK_MAX`). With
     /// dir_nlink an indexed directory gives up counting, and has 1 from then on.
-    pub(super) fn add_subdir(&mut self, fs: &Filesystem) -> Result<()> {
+    pub(crate) fn add_subdir(&mut self, fs: &Filesystem) -> Result<()> {
         let features = fs.superblock().features;
         let is_indexed =
             self.flags.contains(InodeFlags::INDEX) && features.has_compat(Compat::DIR_INDEX);
@@ -27,7 +27,7 @@ impl Inode {
     }
 
     /// Counts one directory less (`ext4_dec_count`).
-    pub(super) fn remove_subdir(&mut self) {
+    pub(crate) fn remove_subdir(&mut self) {
         if self.links_count > 2 {
             self.disk.links_count -= 1;
         }

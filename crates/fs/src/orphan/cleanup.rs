@@ -7,6 +7,7 @@ use super::{Record, file};
 use crate::{Error, Filesystem, Inode, Report, Result, alloc::is_inode_in_use};
 use ext4_ondisk::{dir_entry::FileType, features::Compat, orphan_file, superblock::State};
 use ext4_units::{BlockNr, InodeNr};
+use std::collections::BTreeSet;
 
 /// What became of one recorded inode.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +140,25 @@ impl Filesystem {
     pub(crate) fn has_orphan_records(&self) -> Result<bool> {
         let has_list = self.raw_superblock(self.meta())?.s_last_orphan.get() != 0;
         Ok(has_list || self.has_records(&self.verified_orphan_file()?)?)
+    }
+
+    /// The inodes on the list, as far as it can be followed, and in the file.
+    pub(crate) fn recorded_orphans(&self) -> Result<BTreeSet<InodeNr>> {
+        let mut found = BTreeSet::new();
+        let mut at = self.raw_superblock(self.meta())?.s_last_orphan.get();
+        while let Some(ino) = InodeNr::new(at).filter(|ino| self.geometry().is_ordinary_inode(*ino))
+            && found.insert(ino)
+        {
+            match self.inode(self.meta(), ino) {
+                Ok(inode) => at = inode.dtime,
+                Err(Error::Corrupt(_)) => break,
+                Err(err) => return Err(err),
+            }
+        }
+        for blk in self.verified_orphan_file()? {
+            found.extend(orphan_file::entries(&self.meta().read(blk)?).map(|(_, ino)| ino));
+        }
+        Ok(found)
     }
 
     fn has_records(&self, file: &[BlockNr]) -> Result<bool> {
