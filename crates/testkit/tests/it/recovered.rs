@@ -36,10 +36,10 @@ fn lines(name: &str, found: &[Violation]) -> Vec<String> {
 }
 
 #[test]
-fn shut_down_kernels_without_fast_commits_are_recovered_as_the_kernel_does() {
+fn shut_down_kernels_are_recovered_as_the_kernel_does() {
     let Some(corpus) = Corpus::find() else { return };
     let mut bad = Vec::new();
-    for crash in corpus.crashes().unwrap().iter().filter(|it| !it.has_fast_commits) {
+    for crash in corpus.crashes().unwrap().iter() {
         let device: Device = crash.image().unwrap().overlay();
         bad.extend(lines(&crash.name, &judge(&device, &crash.expected)));
     }
@@ -47,14 +47,16 @@ fn shut_down_kernels_without_fast_commits_are_recovered_as_the_kernel_does() {
 }
 
 #[test]
-fn power_cuts_without_fast_commits_are_recovered_as_the_kernel_does() {
+fn power_cuts_are_recovered_as_the_kernel_does() {
     let Some(corpus) = Corpus::find() else { return };
+    // All of them take a minute and a half.
+    let step = if std::env::var_os("EXT4_ALL_POWER_CUTS").is_some() { 1 } else { 3 };
     let (mut bad, mut n) = (Vec::new(), 0);
     for recording in corpus.recordings().unwrap() {
         let loaded = recording.decompress().unwrap();
         // Cut in the middle, e2fsck leaves what no journal can repair; the kernel cannot either.
         let is_lost = |good: bool| recording.recoverer.is_some() && !good;
-        for cut in recording.cuts.iter().filter(|it| !it.has_fast_commits).step_by(3) {
+        for cut in recording.cuts.iter().step_by(step) {
             let is_good = cut.kernel.mounted && cut.kernel.e2fsck == 0;
             if is_lost(is_good) {
                 continue;
@@ -66,6 +68,7 @@ fn power_cuts_without_fast_commits_are_recovered_as_the_kernel_does() {
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+    println!("{n} power cuts");
     assert!(n > 700, "{n} power cuts");
 }
 
@@ -100,8 +103,14 @@ fn a_recovery_that_is_cut_short_comes_to_the_same_end() {
     let Some(corpus) = Corpus::find() else { return };
     // Some of each epoch.
     let budget = Budget { states: 600, time: Duration::from_secs(30) };
-    let names =
-        ["pc-orph-d1k", "pc-orph-orph4k", "pc-mix-d4k", "pc-trunc-ext3_1k", "pc-revoke-d1k"];
+    let names = [
+        "pc-orph-d1k",
+        "pc-orph-orph4k",
+        "pc-mix-d4k",
+        "pc-trunc-ext3_1k",
+        "pc-revoke-d1k",
+        "pc-fc-fc4k",
+    ];
     for recording in corpus.recordings().unwrap() {
         if !names.contains(&recording.name.as_str()) {
             continue;
@@ -117,4 +126,18 @@ fn a_recovery_that_is_cut_short_comes_to_the_same_end() {
         println!("{} {}: {report}", recording.name, last.id);
         report.expect_no_failure();
     }
+}
+
+#[test]
+fn applying_fast_commits_can_be_cut_short_anywhere() {
+    let Some(corpus) = Corpus::find() else { return };
+    let budget = Budget { states: 400, time: Duration::from_secs(20) };
+    let mut n = 0;
+    for crash in corpus.crashes().unwrap().iter().filter(|it| it.has_fast_commits) {
+        let report = cut_short(&crash.image().unwrap(), &crash.expected, budget);
+        println!("{}: {report}", crash.name);
+        report.expect_no_failure();
+        n += 1;
+    }
+    assert!(n >= 6, "{n} images with fast commits");
 }
