@@ -16,6 +16,7 @@ mod inline;
 mod inode;
 mod log;
 mod map;
+mod mmp;
 mod open;
 mod ops;
 mod orphan;

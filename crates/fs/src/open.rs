@@ -1,6 +1,6 @@
 //! Opening for writing, and closing: the two ends between which `needs_recovery` is set.
 
-use crate::{Error, Filesystem, Handle, Result};
+use crate::{Error, Filesystem, Handle, Result, mmp};
 use ext4_jbd2::Clock;
 use ext4_ondisk::{
     features::{Compat, Incompat, RoCompat},
@@ -71,13 +71,15 @@ impl Filesystem {
                 clear(&mut raw.s_feature_ro_compat, RoCompat::ORPHAN_PRESENT.bits());
             }
             raw.s_state.set(raw.s_state.get() | (self.superblock().state & State::VALID).bits());
-        })
+        })?;
+        mmp::release(&**self.device(), self.superblock())
     }
 
     /// `needs_recovery` must be durable before the first block of the log is written: with the flag
     /// clear, a log that is not empty is thrown away. Without a log, the filesystem is no longer
     /// valid until it is closed (`ext4_setup_super`).
     fn mark_in_use(&self) -> Result<()> {
+        mmp::claim(&**self.device(), self.superblock())?;
         let has_log = self.journal().has_log();
         let has_orphan_file = self.superblock().features.has_compat(Compat::ORPHAN_FILE);
         self.change_superblock_in_place(|raw| {

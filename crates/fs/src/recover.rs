@@ -5,7 +5,7 @@
 //! durable, and orphans are finished through the log.
 
 use crate::{
-    Error, Filesystem, Orphan, Result,
+    Error, Filesystem, Orphan, Result, mmp,
     open::Writing,
     superblock::{self, Found},
 };
@@ -165,6 +165,8 @@ pub fn recover_into(
     options: &Options,
     report: &mut Report,
 ) -> Result<Filesystem> {
+    let sb = Superblock::decode_unverified(&superblock::read_raw(&**device)?)?;
+    mmp::check(&**device, &sb)?;
     if has_fast_commits(device, options)? {
         // What they say is known to make sense only when it is done: refused before the first write.
         let rehearsal = Options {
@@ -208,6 +210,9 @@ fn run(
     options.check_stop()?;
     if let Some(log) = &log {
         let scan = scan_log(device, log, &sb)?;
+        if !scan.is_empty() || sb.features.has_incompat(Incompat::RECOVER) {
+            mmp::claim(&**device, &sb)?;
+        }
         let place = reader.geometry().superblock_place();
         replay_log(device, log, &scan, &found.raw, place, report)?;
         sb = superblock::read(&**device)?.superblock;
@@ -220,6 +225,7 @@ fn run(
     if options.scope == Scope::Replay || (options.scope == Scope::Possible && writable.is_err()) {
         report.held_back = writable.err();
         sb = mark_replayed(device)?;
+        mmp::release(&**device, &sb)?;
         let fs = self::reader(device, sb)?;
         report.has_errors = fs.has_errors()?;
         report.orphans_left = fs.has_orphan_records()?;

@@ -22,7 +22,7 @@ use ext4_units::InodeNr;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The states of each scenario unless the environment says otherwise.
-const STATES: u64 = 250;
+const STATES: u64 = 500;
 
 /// What the file may hold after each step of a scenario: version 0 is the beginning, version `n`
 /// what the `n`th step makes of it. A step that was acknowledged as durable has a mark with its
@@ -105,6 +105,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("append, bigalloc", "bigalloc-4k", (8192, 0), &[Write(8192, 40 << 10, DATA)]),
     scenario("truncate, bigalloc", "bigalloc-4k", (100_000, 0), &[Truncate(20_000), Commit]),
     scenario("append, fast_commit", "fc-4k", (8192, 0), &[Write(8192, 16 << 10, DATA)]),
+    scenario("append, MMP", "mmp-4k", (8192, 0), &[Write(8192, 16 << 10, DATA)]),
     scenario("append, small journal", "journal-1m", (8192, 0), &[Write(8192, 16 << 10, DATA)]),
 ];
 

@@ -4,6 +4,7 @@
 mod crash;
 mod full;
 mod kernel;
+mod mmp;
 mod mutants;
 mod names;
 mod refusals;
