@@ -57,11 +57,14 @@ pub(crate) fn begin(fs: &Filesystem, ino: InodeNr, lblk: LogicalBlock, want: u32
         MapState::Unwritten(start) => {
             // Beyond the size only the orphan record protects the blocks, so they may become
             // written before the data is there. Crash here: cleanup frees them.
-            let mut h = fs.start(fs.convert_credits(&inode)?)?;
-            let mut inode = h.inode(ino)?;
-            let done = h.convert(&mut inode, lblk, want)?;
-            h.put_inode(&inode)?;
-            h.stop()?;
+            let done = fs.retrying(|| {
+                let mut h = fs.start(fs.convert_credits(&inode)?)?;
+                let mut inode = h.inode(ino)?;
+                let done = h.initialize(&mut inode, lblk, want)?;
+                h.put_inode(&inode)?;
+                h.stop()?;
+                Ok(done)
+            })?;
             Ok(Begin::Piece(piece(done.min(want), start, true, false), true))
         }
         MapState::Hole if is_below_eof && !inode.has_extents() => Ok(Begin::Buffered),

@@ -408,15 +408,7 @@ impl<'a> DirectWrite<'a> {
             self.state = State::Size;
             return self.resume();
         };
-        let inode = self.fs.inode(self.fs.meta(), self.ino)?;
-        let done = {
-            let mut h = self.fs.start(self.fs.convert_credits(&inode)?)?;
-            let mut inode = h.inode(self.ino)?;
-            let done = h.convert(&mut inode, lblk, len)?.clamp(1, len);
-            h.put_inode(&inode)?;
-            h.stop()?;
-            done
-        };
+        let done = self.fs.convert_written(self.ino, lblk, len)?.clamp(1, len);
         // Crash here: what comes before shows its data, the rest still reads as zeros.
         if done < len {
             self.unwritten.push_front((LogicalBlock(lblk.0 + done), len - done));

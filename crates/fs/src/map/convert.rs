@@ -1,8 +1,12 @@
 //! Unwritten blocks become written, once their data is there.
 
-use super::store::MapStore;
-use crate::{Handle, Inode, Result};
-use ext4_units::{BlockNr, LogicalBlock};
+use super::{Nodes, store::MapStore};
+use crate::{Error, Filesystem, Handle, Inode, Result};
+use ext4_extent::{Context, Format, convert_whole, extent_at, to_zero};
+use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
+
+/// The most bytes of zeros written at once.
+const ZEROS: usize = 1 << 20;
 
 impl Handle<'_> {
     /// Marks the unwritten blocks of `lblk..lblk + len` written, as far as one mapping goes, and
@@ -12,15 +16,106 @@ impl Handle<'_> {
     /// Their data must have been taken by the device before: the commit of this handle's
     /// transaction flushes it first.
     pub fn convert(&mut self, inode: &mut Inode, lblk: LogicalBlock, len: u32) -> Result<u32> {
+        self.change_state(inode, |format, ctx, root, store| {
+            format.convert(ctx, root, store, lblk, len)
+        })
+    }
+
+    /// As [`convert`](Self::convert), ahead of the data, for blocks behind the end of the file: an
+    /// orphan record must protect them (`ext4_ext_convert_to_initialized`).
+    pub fn initialize(&mut self, inode: &mut Inode, lblk: LogicalBlock, len: u32) -> Result<u32> {
+        self.change_state(inode, |format, ctx, root, store| {
+            format.initialize(ctx, root, store, lblk, len)
+        })
+    }
+
+    fn change_state<T>(
+        &mut self,
+        inode: &mut Inode,
+        change: impl FnOnce(
+            Format,
+            &Context,
+            &mut ext4_extent::Root,
+            &mut MapStore<'_, '_>,
+        ) -> Result<T>,
+    ) -> Result<T> {
         self.note_mapped(inode.ino);
         let ctx = self.fs().map_context(inode);
-        let format = inode.map_format();
         let mut root = inode.i_block;
         let mut store = MapStore::new(self, BlockNr(0));
-        let done = format.convert(&ctx, &mut root, &mut store, lblk, len)?;
+        let done = change(inode.map_format(), &ctx, &mut root, &mut store)?;
         let clusters = store.clusters;
         inode.disk.i_block = root;
         self.count_map_clusters(inode, clusters)?;
         Ok(done)
+    }
+}
+
+impl Filesystem {
+    /// [`Handle::convert`] in a handle of its own.
+    ///
+    /// Splitting an extent can need a node. When there is no block for it, the rest of the extent
+    /// is zeroed on the device and the whole is marked written (`ext4_split_extent_at` with
+    /// `EXT4_EXT_MAY_ZEROOUT`), if it ends with the file or with what is converted.
+    pub fn convert_written(&self, ino: InodeNr, lblk: LogicalBlock, len: u32) -> Result<u32> {
+        let done = self.retrying(|| {
+            let inode = self.inode(self.meta(), ino)?;
+            let mut h = self.start(self.convert_credits(&inode)?)?;
+            let mut inode = h.inode(ino)?;
+            let done = h.convert(&mut inode, lblk, len)?;
+            h.put_inode(&inode)?;
+            h.stop()?;
+            Ok(done)
+        });
+        match done {
+            Err(Error::NoSpace { what }) => {
+                self.convert_with_zeros(ino, lblk, len)?.ok_or(Error::NoSpace { what })
+            }
+            done => done,
+        }
+    }
+
+    /// Converts the whole extent that holds `lblk`, zeros around what was asked for. `None` when
+    /// it reaches beyond the file.
+    fn convert_with_zeros(
+        &self,
+        ino: InodeNr,
+        lblk: LogicalBlock,
+        len: u32,
+    ) -> Result<Option<u32>> {
+        let inode = self.inode(self.meta(), ino)?;
+        if !inode.has_extents() {
+            return Ok(None);
+        }
+        let ctx = self.map_context(&inode);
+        let extent = extent_at(&ctx, &inode.i_block, &Nodes(self.meta()), lblk)?;
+        let end = lblk.0.saturating_add(len);
+        let last = self.geometry().block_size.blocks_for(inode.i_size).max(end.into());
+        let Some(extent) = extent.filter(|it| it.unwritten && u64::from(it.end()) <= last) else {
+            return Ok(None);
+        };
+        for part in to_zero(&extent, lblk, LogicalBlock(end)) {
+            self.zero_blocks(part.blocks())?;
+        }
+        // Crash here: still unwritten, and read as zeros anyway.
+        let mut h = self.start(self.convert_credits(&inode)?)?;
+        let mut inode = h.inode(ino)?;
+        h.change_state(&mut inode, |_, ctx, root, store| convert_whole(ctx, root, store, lblk))?;
+        h.put_inode(&inode)?;
+        h.stop()?;
+        Ok(Some(extent.end().min(end) - lblk.0))
+    }
+
+    fn zero_blocks(&self, run: BlockRange) -> Result<()> {
+        let size = self.geometry().block_size;
+        let mut at = run.start.byte(size);
+        let end = run.end().byte(size);
+        let zeros = vec![0; usize::try_from(end - at).unwrap_or(ZEROS).min(ZEROS)];
+        while at < end {
+            let n = usize::try_from(end - at).unwrap_or(ZEROS).min(zeros.len());
+            self.device().write_at(at, &zeros[..n])?;
+            at += n as u64;
+        }
+        Ok(())
     }
 }
