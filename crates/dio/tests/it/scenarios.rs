@@ -3,9 +3,12 @@
 
 mod checks;
 mod crash;
+mod extents;
 mod face;
 mod kernel;
+mod limits;
 mod mapping;
+mod protocol;
 mod space;
 mod stage;
 
@@ -28,6 +31,8 @@ enum Op {
     Allocate(u64, u64),
     /// The same without the size.
     Keep(u64, u64),
+    /// Makes `offset, len` a hole.
+    Punch(u64, u64),
 }
 
 /// A direct write.
@@ -86,6 +91,8 @@ mod errno {
     pub(super) const EFBIG: i32 = 27;
     pub(super) const ENOSPC: i32 = 28;
     pub(super) const EROFS: i32 = 30;
+    pub(super) const EBADMSG: i32 = 74;
+    pub(super) const EOVERFLOW: i32 = 75;
     pub(super) const EOPNOTSUPP: i32 = 95;
     pub(super) const EUCLEAN: i32 = 117;
 }

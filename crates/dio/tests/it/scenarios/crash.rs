@@ -14,7 +14,6 @@ use ext4_testkit::{
     image::{Image, Recipe},
     judge,
     model::pattern,
-    oracle::{self, Need},
     view::View,
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -48,18 +47,6 @@ fn number(device: &dyn BlockDevice) -> u32 {
     View::new(device).unwrap().paths().unwrap()[&PATH[1..]]
 }
 
-/// The image after a replay by e2fsprogs, before any orphan is looked at.
-fn replayed(crashed: &Crashed) -> Option<Image> {
-    if oracle::skip_without(&[Need::Debugfs]) {
-        return None;
-    }
-    let scratch = oracle::scratch().unwrap();
-    let file = scratch.path().join("image");
-    oracle::save(&*crashed.device, &file).unwrap();
-    oracle::debugfs_write(&file, "journal_run\n").unwrap();
-    Some(Image::load(&file).unwrap())
-}
-
 /// Crashes a write after a step, recovers, and returns what it was before and after.
 #[track_caller]
 fn crash_at(recipe: &Recipe, at: Write, until: impl FnMut(&Step) -> bool) -> Option<(Face, Face)> {
@@ -85,7 +72,7 @@ fn s61_an_orphan_record_alone_ends_with_the_old_size() {
     let stage = Stage::new(&image);
     stage.write_until(Write::new(0, 8192), is_orphan_added);
     let crashed = stage.crash_committed();
-    if let Some(raw) = replayed(&crashed) {
+    if let Some(raw) = crashed.replayed() {
         assert_eq!(View::new(&raw).unwrap().sb.s_last_orphan.get(), number(&raw));
     }
     let (face, report) = crashed.recover_with_report();
@@ -104,7 +91,7 @@ fn s62_blocks_behind_the_end_are_freed() {
     let stage = Stage::new(&image);
     stage.write_until(Write::new(0, 8192), is_drained);
     let crashed = stage.crash_committed();
-    if let Some(raw) = replayed(&crashed) {
+    if let Some(raw) = crashed.replayed() {
         let face = Face::of(&raw).unwrap();
         assert_eq!((face.size, &*face.shape), (0, "W0-1"));
         assert_eq!(View::new(&raw).unwrap().sb.s_last_orphan.get(), number(&raw));
@@ -122,7 +109,7 @@ fn s63_blocks_behind_the_end_are_freed_by_the_orphan_file() {
     let crashed = stage.crash_committed();
     let view = View::new(&*crashed.device).unwrap();
     assert!(view.orphan_present());
-    if let Some(raw) = replayed(&crashed) {
+    if let Some(raw) = crashed.replayed() {
         assert_eq!(View::new(&raw).unwrap().sb.s_last_orphan.get(), 0);
         let found = format!("{:?}", judge::at_rest(&View::new(&raw).unwrap()));
         assert!(found.contains(&format!("slot 0: inode {}", number(&raw))), "{found}");
@@ -174,7 +161,7 @@ fn s65_s66_a_deep_tree_is_cut_whatever_write_of_the_cleanup_is_the_last() {
     let stage = Stage::new(&image);
     stage.write_until(Write::new(2048, 500 << 10), is_drained);
     let crashed = stage.crash_committed();
-    if let Some(raw) = replayed(&crashed) {
+    if let Some(raw) = crashed.replayed() {
         let view = View::new(&raw).unwrap();
         let node = view.inode(number(&raw)).unwrap();
         assert!(view.runs(&node).unwrap().len() > 300 && view.map_blocks(&node).unwrap().len() > 4);
@@ -286,7 +273,7 @@ fn s72_across_the_end_of_a_hole_the_piece_is_unwritten_as_a_whole() {
     let stage = Stage::new(&image);
     stage.write_until(Write::new(0, 16384), is_drained);
     let crashed = stage.crash_committed();
-    if let Some(raw) = replayed(&crashed) {
+    if let Some(raw) = crashed.replayed() {
         assert_eq!(Face::of(&raw).unwrap().shape, "U0-3");
     }
     let face = crashed.recover();
@@ -374,7 +361,7 @@ fn s76_a_failed_write_is_truncated_by_recovery_when_it_was_not_before() {
     let err = DirectWrite::new(&stage.fs, stage.ino, request, &mut source).run().unwrap_err();
     assert_eq!(err.errno(), errno::EFAULT);
     let crashed = stage.crash();
-    if let Some(raw) = replayed(&crashed) {
+    if let Some(raw) = crashed.replayed() {
         assert_eq!(Face::of(&raw).unwrap().shape, "W0-17");
     }
     let face = crashed.recover();

@@ -30,6 +30,8 @@ pub(super) struct Face {
     pub(super) xattrs: Vec<String>,
     /// What lies in written blocks below the size: where, and the bytes.
     pub(super) content: Vec<(u64, Vec<u8>)>,
+    /// RO_COMPAT of the filesystem.
+    pub(super) ro_compat: u32,
     /// Free blocks and inodes of the filesystem.
     pub(super) free: (u64, u64),
 }
@@ -45,6 +47,7 @@ impl std::fmt::Debug for Face {
             .field("touched", &self.touched)
             .field("xattrs", &self.xattrs)
             .field("content", &format_args!("{}", self.words()))
+            .field("ro_compat", &format_args!("{:#x}", self.ro_compat))
             .field("free", &self.free)
             .finish()
     }
@@ -75,6 +78,7 @@ impl Face {
             touched,
             xattrs,
             content: content(view, &node)?,
+            ro_compat: view.sb.s_feature_ro_compat.get(),
             free: judge::free_counts(view),
         })
     }

@@ -61,6 +61,10 @@ fn one(path: &Path, op: &Op) -> Result<Result<u64, i32>> {
         },
         Op::Allocate(offset, len) => done(fallocate(open()?, FallocateFlags::empty(), offset, len)),
         Op::Keep(offset, len) => done(fallocate(open()?, FallocateFlags::KEEP_SIZE, offset, len)),
+        Op::Punch(offset, len) => {
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            done(fallocate(open()?, flags, offset, len))
+        }
         Op::Write(write) if write.limit.is_some() || !write.fsetid => by_dd(path, &write)?,
         Op::Write(write) => direct(path, &write)?,
     })

@@ -87,6 +87,7 @@ impl Stage {
             Op::Truncate(size) => done(self.fs.truncate(self.ino, size)),
             Op::Allocate(at, len) => done(self.fs.fallocate(self.ino, at, len, false)),
             Op::Keep(at, len) => done(self.fs.fallocate(self.ino, at, len, true)),
+            Op::Punch(at, len) => done(self.fs.punch_hole(self.ino, at, len)),
         }
     }
 
@@ -151,6 +152,18 @@ impl Crashed {
     /// As it is, without recovery.
     pub(super) fn raw(&self) -> Device {
         Arc::new(Overlay::new(Arc::clone(&self.device)))
+    }
+
+    /// After a replay by e2fsprogs, before any orphan is looked at.
+    pub(super) fn replayed(&self) -> Option<Image> {
+        if oracle::skip_without(&[Need::Debugfs]) {
+            return None;
+        }
+        let scratch = oracle::scratch().unwrap();
+        let file = scratch.path().join("image");
+        oracle::save(&*self.device, &file).unwrap();
+        oracle::debugfs_write(&file, "journal_run\n").unwrap();
+        Some(Image::load(&file).unwrap())
     }
 
     /// Recovers, by us and by the kernel, which must agree; doing it again must change nothing.
@@ -240,24 +253,27 @@ pub(super) fn ours(image: &Image, ops: &[Op]) -> Ran {
         model.write(*at, bytes);
     }
     model.truncate(before.size);
-    let mut results = Vec::new();
-    for op in ops {
-        let size = stage.size();
-        let res = stage.one(op);
-        match (*op, res) {
-            (Op::Write(write), Ok(n)) => {
-                let at = write.at.unwrap_or(size);
-                model.write(at, &pattern(ID, write.generation, at, usize::try_from(n).unwrap()));
-            }
-            (Op::Truncate(size), Ok(_)) => model.truncate(size),
-            (Op::Allocate(at, len), Ok(_)) => model.truncate(model.size().max(at + len)),
-            _ => {}
-        }
-        results.push(res);
-    }
+    let results = ops.iter().map(|op| run_on(&stage, op, &mut model)).collect();
     let face = stage.close();
     face.assert_is(&model);
     Ran { results, face }
+}
+
+/// Does one thing, and tells the model what came of it.
+pub(super) fn run_on(stage: &Stage, op: &Op, model: &mut ModelFile) -> Result<u64, i32> {
+    let size = stage.size();
+    let res = stage.one(op);
+    match (*op, res) {
+        (Op::Write(write), Ok(n)) => {
+            let at = write.at.unwrap_or(size);
+            model.write(at, &pattern(ID, write.generation, at, usize::try_from(n).unwrap()));
+        }
+        (Op::Truncate(size), Ok(_)) => model.truncate(size),
+        (Op::Allocate(at, len), Ok(_)) => model.allocate(at, len, false),
+        (Op::Punch(at, len), Ok(_)) => model.zero(at, len),
+        _ => {}
+    }
+    res
 }
 
 impl Ran {
