@@ -74,6 +74,12 @@ impl OrphanSet {
         records.entry(ino).or_insert(record);
     }
 
+    /// The list was dropped: what was on it has no record any more.
+    pub(crate) fn forget_list(&self) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        records.retain(|_, record| *record != Record::List);
+    }
+
     fn record(&self, ino: InodeNr) -> Option<Record> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).get(&ino).copied()
     }

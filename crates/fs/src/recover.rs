@@ -92,7 +92,7 @@ impl fmt::Debug for Stop {
 }
 
 /// What recovery did.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Report {
     /// The superblock's last write had been cut in two, and was made whole.

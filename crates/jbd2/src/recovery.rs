@@ -27,7 +27,7 @@ use crate::{Error, Log, Result, Ring};
 use ext4_blockdev::BlockDevice;
 use ext4_ondisk::{
     Corrupt,
-    jbd2::{BlockKind, Class, Damage, JournalSuperblock},
+    jbd2::{BlockHeader, BlockKind, Class, Damage, JournalSuperblock},
 };
 use ext4_units::{BlockNr, BlockRange, BlockSize, Tid};
 use std::collections::HashMap;
@@ -209,6 +209,14 @@ impl Scan {
         superblock.sequence = self.end;
         superblock.errno = 0;
         let is_there = (self.superblock.start, self.superblock.sequence) == (self.head, self.end);
+        let size = self.superblock.block_size;
+        let mut block = vec![0; size.len()];
+        log.read(device, size, self.head, &mut block)?;
+        if BlockHeader::decode(&block).is_some_and(|header| header.tid == self.end) {
+            // A leftover which is known for one by the transactions before it only.
+            log.write(device, size, self.head, &vec![0; size.len()])?;
+            log.device(device).flush().map_err(Error::Flush)?;
+        }
         if !is_there || self.superblock.errno != 0 {
             log.write_superblock(device, &superblock)?;
             log.device(device).flush().map_err(Error::Flush)?;

@@ -91,12 +91,12 @@ impl Filesystem {
                 return Ok(());
             }
             check_stop()?;
-            match self.orphan(head) {
-                Ok(inode) => {
-                    self.orphans().found(inode.ino, Record::List);
-                    let fate = self.finish(&inode)?;
-                    done.push(Orphan { ino: head, in_file: false, fate });
-                }
+            let finished = self.orphan(head).and_then(|inode| {
+                self.orphans().found(inode.ino, Record::List);
+                self.finish(&inode)
+            });
+            match finished {
+                Ok(fate) => done.push(Orphan { ino: head, in_file: false, fate }),
                 Err(Error::Corrupt(fault)) => {
                     self.drop_list(true)?;
                     let fate = OrphanFate::Refused { fault: fault.to_string() };
@@ -120,13 +120,15 @@ impl Filesystem {
             for (idx, ino) in orphan_file::entries(&block) {
                 check_stop()?;
                 let orphan = |fate| Orphan { ino: ino.get(), in_file: true, fate };
-                match self.orphan(ino.get()) {
-                    Ok(inode) => {
-                        self.orphans().found(ino, Record::File(file::Slot { blk, idx }));
-                        done.push(orphan(self.finish(&inode)?));
-                    }
+                let finished = self.orphan(ino.get()).and_then(|inode| {
+                    self.orphans().found(ino, Record::File(file::Slot { blk, idx }));
+                    self.finish(&inode)
+                });
+                match finished {
+                    Ok(fate) => done.push(orphan(fate)),
                     Err(Error::Corrupt(fault)) => {
                         self.orphans().keep_leftovers();
+                        self.mark_errors()?;
                         done.push(orphan(OrphanFate::Refused { fault: fault.to_string() }));
                     }
                     Err(err) => return Err(err),
@@ -227,14 +229,21 @@ impl Filesystem {
         if head == 0 {
             return Ok(None);
         }
+        if is_error {
+            self.mark_errors()?;
+        }
         let mut h = self.start(1)?;
-        h.modify_superblock(|raw| {
-            raw.s_last_orphan.set(0);
-            if is_error {
-                raw.s_state.set(raw.s_state.get() | State::ERROR.bits());
-            }
-        })?;
+        h.modify_superblock(|raw| raw.s_last_orphan.set(0))?;
         h.stop()?;
+        self.orphans().forget_list();
         Ok(Some(head))
+    }
+
+    /// Sets the flag that asks for a full check (`ext4_error`).
+    fn mark_errors(&self) -> Result<()> {
+        let mut h = self.start(1)?;
+        h.modify_superblock(|raw| raw.s_state.set(raw.s_state.get() | State::ERROR.bits()))?;
+        h.stop()?;
+        Ok(())
     }
 }

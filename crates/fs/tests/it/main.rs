@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod crash;
+mod damaged_logs;
 mod full;
 mod kernel;
 mod mmp;

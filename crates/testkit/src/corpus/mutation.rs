@@ -18,6 +18,8 @@ pub struct Mutation {
     file: PathBuf,
     sha256: String,
     patches: Vec<(u64, Vec<u8>)>,
+    /// Whether the kernel was asked at all: not where it would have replayed garbage.
+    pub kernel_was_asked: bool,
     /// Whether the kernel mounted it.
     pub kernel_mounted: bool,
     /// Whether e2fsck then found nothing.
@@ -47,6 +49,7 @@ impl Mutation {
             base,
             sha256: json.get("sha").text(),
             patches: json.get("patch").list().map(patch).collect::<Result<_>>()?,
+            kernel_was_asked: kernel.get("mount_rc").optional_number().is_some(),
             kernel_mounted: kernel.get("mount_rc").optional_number() == Some(0),
             kernel_clean: kernel.get("fn").optional_number() == Some(0),
             kernel_same: kernel.get("same_as_unmutated").bool(),
@@ -61,9 +64,14 @@ impl Mutation {
         Ok(image)
     }
 
+    /// The crash image without the damage.
+    pub fn undamaged(&self) -> Result<Image> {
+        Image::load(&self.file)
+    }
+
     /// The damaged image.
     pub fn image(&self) -> Result<Image> {
-        self.apply(&Image::load(&self.file)?)
+        self.apply(&self.undamaged()?)
     }
 }
 
