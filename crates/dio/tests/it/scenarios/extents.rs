@@ -9,7 +9,7 @@ use super::{
 };
 use ext4_blockdev::BlockDevice as _;
 use ext4_testkit::{
-    image::Image,
+    image::{self, Image},
     model::{ModelFile, pattern},
     oracle,
     rng::Rng,
@@ -17,32 +17,77 @@ use ext4_testkit::{
 };
 use std::fmt::Write as _;
 
+/// How many seeds: more by `EXT4_SCENARIO_SEEDS`.
+fn seeds() -> u64 {
+    std::env::var("EXT4_SCENARIO_SEEDS").ok().and_then(|it| it.parse().ok()).unwrap_or(1)
+}
+
+const PROFILES: [&str; 8] = [
+    "ext4-1k",
+    "ext4-4k",
+    "bigalloc-4k",
+    "ext3-1k",
+    "ext3-4k",
+    "inline-4k",
+    "orphan-1k",
+    "nojournal-4k",
+];
+
 #[test]
 fn s166_random_changes_equal_the_model_and_the_kernel() {
-    for (profile, seed) in [("ext4-1k", 1), ("ext4-4k", 2), ("bigalloc-4k", 3), ("ext3-1k", 4)] {
-        let recipe = file(profile, 0).mib(24);
-        let Some(image) = recipe.image() else { return };
-        let has_extents = ext4_testkit::image::profile(profile).extents;
-        let mut rng = Rng::new(seed);
-        let ops: Vec<Op> = (1..=48).map(|i| random(&mut rng, i, has_extents)).collect();
-        let mut model = ModelFile::new();
-        let mut results = Vec::new();
-        let device = image.overlay();
-        for some in ops.chunks(6) {
-            let stage = Stage::on(device.clone());
-            results.extend(some.iter().map(|op| run_on(&stage, op, &mut model)));
-            stage.close().assert_is(&model);
-        }
-        assert!(results.iter().all(Result::is_ok), "{profile}: {results:?}");
-        if kernel::is_here() {
-            let (by_kernel, face) = kernel::run(&image, "", &ops).unwrap();
-            assert_eq!(results, by_kernel, "{profile}");
-            face.assert_is(&model);
+    for seed in 0..seeds() {
+        for profile in PROFILES {
+            let name = format!("{profile}, seed {seed}");
+            let recipe = file(profile, 0).mib(24);
+            let Some(image) = recipe.image() else { return };
+            let mut rng = Rng::new(seed);
+            let ops: Vec<Op> = (1..=40).map(|i| random(&mut rng, i, profile)).collect();
+            let mut model = ModelFile::new();
+            let mut results = Vec::new();
+            let device = image.overlay();
+            for some in ops.chunks(8) {
+                let stage = Stage::on(device.clone());
+                results.extend(some.iter().map(|op| run_on(&stage, op, &mut model)));
+                stage.close().assert_is(&model);
+            }
+            assert!(results.iter().all(Result::is_ok), "{name}: {results:?}");
+            if kernel::is_here() {
+                let (by_kernel, face) = kernel::run(&image, "", &ops).unwrap();
+                assert_eq!(results, by_kernel, "{name}");
+                face.assert_is(&model);
+            }
         }
     }
 }
 
-fn random(rng: &mut Rng, generation: u32, has_extents: bool) -> Op {
+#[test]
+fn s160_random_crashes_are_recovered_as_the_kernel_recovers_them() {
+    for seed in 0..3 * seeds() {
+        for profile in PROFILES.into_iter().filter(|&it| it != "nojournal-4k") {
+            let Some(image) = file(profile, 0).mib(24).image() else { return };
+            let mut rng = Rng::new(seed);
+            let stage = Stage::new(&image);
+            let mut model = ModelFile::new();
+            for generation in 1..=6 {
+                run_on(&stage, &random(&mut rng, generation, profile), &mut model).unwrap();
+            }
+            let at = 512 * rng.below(3000) as u64;
+            let len = 512 * (1 + rng.below(1000));
+            let steps = rng.below(12);
+            let mut done = 0;
+            stage.write_until(Write { generation: 9, ..Write::new(at, len) }, |step| {
+                done += 1;
+                done > steps || matches!(step, ext4_dio::Step::Done(_))
+            });
+            let crashed = if rng.percent(80) { stage.crash_committed() } else { stage.crash() };
+            println!("{profile}, seed {seed}: {len} bytes at {at}, cut at step {done}");
+            crashed.recover();
+        }
+    }
+}
+
+fn random(rng: &mut Rng, generation: u32, profile: &str) -> Op {
+    let has_extents = image::profile(profile).extents;
     let at = 512 * rng.below(2000) as u64;
     let len = 512 * (1 + rng.below(200));
     let range = (at, len as u64);
