@@ -8,5 +8,6 @@ mod kernel;
 mod mmp;
 mod mutants;
 mod names;
+mod orphans;
 mod refusals;
 mod rig;
