@@ -39,7 +39,7 @@ fn lines(name: &str, found: &[Violation]) -> Vec<String> {
 fn shut_down_kernels_are_recovered_as_the_kernel_does() {
     let Some(corpus) = Corpus::find() else { return };
     let mut bad = Vec::new();
-    for crash in corpus.crashes().unwrap().iter() {
+    for crash in &corpus.crashes().unwrap() {
         let device: Device = crash.image().unwrap().overlay();
         bad.extend(lines(&crash.name, &judge(&device, &crash.expected)));
     }
