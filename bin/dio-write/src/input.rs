@@ -15,6 +15,7 @@ pub(crate) struct Input {
     stop: Stop,
     /// How many bytes it will give, where that is known.
     pub(crate) length: Option<u64>,
+    has_ended: bool,
 }
 
 impl Input {
@@ -50,12 +51,28 @@ impl Input {
             Some(asked) => Box::new(source.take(asked)),
             None => source,
         };
-        Ok(Self { source, stop: stop.clone(), length })
+        Ok(Self { source, stop: stop.clone(), length, has_ended: false })
+    }
+
+    /// Whether there are bytes that nobody has read. Not asked again once it has ended: a terminal
+    /// would wait for its next line.
+    pub(crate) fn has_more(&mut self) -> io::Result<bool> {
+        loop {
+            match self.read(&mut [0]) {
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                read => return Ok(read? > 0),
+            }
+        }
     }
 }
 
 impl Read for Input {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.stop.requested() { Ok(0) } else { self.source.read(buf) }
+        if self.stop.requested() || self.has_ended {
+            return Ok(0);
+        }
+        let n = self.source.read(buf)?;
+        self.has_ended = n == 0 && !buf.is_empty();
+        Ok(n)
     }
 }

@@ -58,12 +58,16 @@ impl Run<'_> {
     fn open_fs(&self, device: Arc<dyn BlockDevice>) -> Result<Filesystem, Failure> {
         let reader = Filesystem::open_read(Arc::clone(&device)).ok();
         if reader.is_some_and(|fs| fs.has_errors().unwrap_or(false)) {
-            let what = "errors are recorded in the superblock (s_state), run a full check first";
-            return Err(Failure::damage(what));
+            return Err(recorded_errors());
         }
         let options = RecoverOptions::new(clock());
         let recovered = recover(device, &options).map_err(|err| fs_failure(&err))?;
         let report = &recovered.report;
+        if report.has_errors {
+            // The log had them: recovery has moved them into the superblock.
+            recovered.fs.close().map_err(|err| fs_failure(&err))?;
+            return Err(recorded_errors());
+        }
         if let Some(replayed) = &report.replayed {
             let n = replayed.transactions;
             self.report.note(format_args!("{}: journal replayed, {n} transactions", self.image));
@@ -124,6 +128,15 @@ impl Run<'_> {
         let planned = planned.transpose().map_err(|err| fs_failure(&err))?;
         let inode = fs.inode(fs.meta(), ino).map_err(|err| fs_failure(&err))?;
         let is_short = length.is_some_and(|len| done.written < len) && !self.args.dry_run;
+        let stopped = self.stop.requested();
+        if !self.args.dry_run && !stopped && (is_short || self.has_more(input)?) {
+            let written = done.written;
+            let path = String::from_utf8_lossy(&self.target.path);
+            let what = "the input was to give more, or the file may not be larger";
+            return Err(Failure::operational(format_args!(
+                "{path}: wrote {written} bytes and no more: {what}"
+            )));
+        }
         Ok(Outcome {
             image: self.image.clone(),
             path: String::from_utf8_lossy(&self.target.path).into_owned(),
@@ -133,9 +146,14 @@ impl Run<'_> {
             buffered: done.buffered,
             old_size,
             size: inode.i_size,
-            stopped: self.stop.requested() && is_short,
+            stopped: stopped && is_short,
             plan: planned.filter(|_| self.args.dry_run),
         })
+    }
+
+    /// Whether the input was not taken to its end.
+    fn has_more(&self, input: &mut Input) -> Result<bool, Failure> {
+        input.has_more().map_err(|err| Failure::operational(format_args!("input: {err}")))
     }
 
     fn request(&self, input: &Input) -> Request {
@@ -172,4 +190,9 @@ impl Run<'_> {
         let parent = fs.resolve_parent(fs.meta(), &self.target.path)?;
         fs.unlink(parent.dir.ino, &parent.name)
     }
+}
+
+/// Where errors are recorded nobody knows what can be trusted.
+fn recorded_errors() -> Failure {
+    Failure::damage("errors are recorded in the superblock (s_state), run a full check first")
 }

@@ -142,6 +142,40 @@ fn a_full_image_takes_nothing_and_keeps_everything() {
 }
 
 #[test]
+fn input_that_the_largest_file_cannot_take_is_no_success() {
+    let recipe = Recipe::new("ext4-4k").write("/f", pattern(1, 0, 0, 5000));
+    let Some(case) = Case::new(&recipe) else { return };
+    // One block below the limit: the first 4096 bytes fit, the others do not.
+    let at = ["--offset", "17592186036224"];
+    let text = case.expect("/f", &at, &[7; 8192], 8);
+    assert!(text.contains("wrote 4096 bytes and no more"), "{text}");
+    let file = case.host_file("input", &[7; 8192]);
+    case.expect("/f", &[at[0], at[1], "--input", &file], b"", 8);
+    case.expect("/f", &at, &[7; 4096], 0);
+}
+
+#[test]
+fn an_error_that_the_journal_recorded_stops_the_write_too() {
+    let Some(case) = Case::new(&Recipe::new("ext3-4k").write("/f", pattern(1, 0, 0, 5000))) else {
+        return;
+    };
+    let mut bytes = case.bytes();
+    // The journal superblock: magic, and version 2.
+    let magic = [0xC0, 0x3B, 0x39, 0x98, 0, 0, 0, 4];
+    let log = bytes.chunks_mut(4096).find(|block| block.starts_with(&magic)).expect("a journal");
+    // s_errno, -EIO, big-endian as everything of the journal.
+    log[0x20..0x24].copy_from_slice(&(-5i32).to_be_bytes());
+    fs::write(&case.image, bytes).unwrap();
+    for run in 1..3 {
+        let out = case.write("/f", &[], b"new");
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(4), "run {run}: {text}");
+        assert!(text.contains("errors are recorded"), "run {run}: {text}");
+    }
+    assert_eq!(case.cat("/f"), pattern(1, 0, 0, 5000));
+}
+
+#[test]
 fn a_dry_run_tells_the_plan_and_changes_no_byte() {
     let recipe = Recipe::new("ext4-4k").write("/f", pattern(1, 0, 0, 8192));
     let Some(case) = Case::new(&recipe) else { return };
