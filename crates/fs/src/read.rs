@@ -113,12 +113,14 @@ impl Filesystem {
         };
         let end = offset.checked_add(buf.len() as u64).ok_or_else(too_far)?;
         let first = LogicalBlock::of_byte(offset, size).ok_or_else(too_far)?;
+        // The last number of all is no block's (`EXT_MAX_BLOCKS`).
         let last = LogicalBlock::of_byte(end - 1, size).ok_or_else(too_far)?;
+        let stop = LogicalBlock(last.0.checked_add(1).ok_or_else(too_far)?);
         // Data that goes through the log may be newer there than at home.
         let through_log = inode.file_type() != FileType::Regular
             || inode.flags.contains(InodeFlags::EA_INODE)
             || self.logs_data(inode);
-        self.mappings(meta, inode, first, LogicalBlock(last.0 + 1), |mapping| {
+        self.mappings(meta, inode, first, stop, |mapping| {
             // The part of the request that this mapping answers.
             let start = mapping.lblk.byte(size).max(offset);
             let stop = LogicalBlock(mapping.end()).byte(size).min(end);

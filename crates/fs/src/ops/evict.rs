@@ -7,6 +7,18 @@ impl Filesystem {
     /// Deletes an inode that has no links and is on the orphan record: its blocks, a bounded step at
     /// a time, then its attributes and itself in one handle (`ext4_evict_inode`).
     pub(crate) fn evict(&self, ino: InodeNr) -> Result<()> {
+        // A list, not recursion: on a damaged disk values may have values, as deep as it likes. It
+        // ends, because each round frees an inode.
+        let mut due = vec![ino];
+        while let Some(ino) = due.pop() {
+            due.extend(self.evict_one(ino)?);
+            // Crash here: the attribute values without users are on the orphan record themselves.
+        }
+        Ok(())
+    }
+
+    /// Deletes one inode; returns those that held its large attribute values and have no user left.
+    fn evict_one(&self, ino: InodeNr) -> Result<Vec<InodeNr>> {
         let inode = self.inode(self.meta(), ino)?;
         if inode.links_count != 0 {
             let fault = format!("{} links, expected none", inode.links_count);
@@ -24,8 +36,7 @@ impl Filesystem {
         h.put_inode(&inode)?;
         free_inode(&mut h, ino, inode.is_dir())?;
         h.stop()?;
-        // Crash here: the attribute values without users are on the orphan record themselves.
-        values.into_iter().try_for_each(|value| self.evict(value))
+        Ok(values)
     }
 
     fn free_all_blocks(&self, inode: &Inode) -> Result<()> {
