@@ -95,6 +95,8 @@ impl fmt::Display for Fields {
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) => {
             let mut text = String::new();
@@ -252,5 +254,6 @@ mod tests {
     fn values_are_their_own_text() {
         assert_eq!(plain(&json!(["a", 1, null])), "a 1 -");
         assert_eq!(plain(&json!(true)), "true");
+        assert_eq!((plain(&json!("")), plain(&json!([]))), ("-".to_owned(), "-".to_owned()));
     }
 }

@@ -33,6 +33,90 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "JSON",
+        body: &[
+            Para::Text(
+                "With --json each question has one answer of a fixed form: an object, for ls an \
+                 object a line. Fields of the disk have the kernel's names, times are [seconds, \
+                 nanoseconds], bytes are in hexadecimal, a member that does not apply is null. A \
+                 name that is no UTF-8 is escaped, and beside it NAME_hex has its bytes. What is \
+                 damaged is told in the list damage (ls, manifest: the member error of the entry).",
+            ),
+            Para::Item(
+                "super",
+                "s_*: every field; features; blocks_count, r_blocks_count, \
+                free_blocks_count: both halves together.",
+            ),
+            Para::Item(
+                "groups",
+                "groups: a list of group, first_block, last_block, has_super, \
+                base_metadata [first, count], bg_*, flags, damage.",
+            ),
+            Para::Item(
+                "inode",
+                "ino, block and offset where it lies, group, in_use, i_*, type, \
+                flags, format (extents, indirect, inline_data, fast_symlink, none) with depth, \
+                nodes, runs, written_blocks and unwritten_blocks, rdev, target, xattrs.",
+            ),
+            Para::Item(
+                "extents",
+                "ino, i_size, i_blocks, format, and pieces: a list in the \
+                order of the tree of kind node or indirect (depth, block, eh_depth, eh_entries, \
+                eh_max, lblk), extent or run (depth, lblk, len, start, unwritten), and damage \
+                (fault).",
+            ),
+            Para::Item(
+                "ls",
+                "name, ino, type, i_mode, i_links_count, i_uid, i_gid, i_size, \
+                i_mtime, rdev of a device, target of a symlink; or error.",
+            ),
+            Para::Item("cat", "ino, i_size, hex."),
+            Para::Item("stat", "st_*, type."),
+            Para::Item(
+                "dump",
+                "files, folders, symlinks, bytes, left_out, and remarks: a list \
+                of path, why.",
+            ),
+            Para::Item(
+                "xattr",
+                "ino, i_file_acl, xattrs: a list of name, e_name_index, place \
+                (inode or block), block, e_value_inum, e_value_size, e_hash, value_hex.",
+            ),
+            Para::Item(
+                "journal",
+                "has_journal, needs_recovery, s_*; transactions: a list of tid, \
+                log_block, log_blocks, descriptors, commit (log_block, sec, nsec, is_torn), \
+                logged (log_block, block, kind, escaped, revoked), revokes; n_transactions, \
+                end_tid, next_tid, head, log_end, revoked_blocks, finding_count; fast_commits, \
+                fast_commit_records, fast_commit_end, fast_commit_ops; leftovers.",
+            ),
+            Para::Item(
+                "orphans",
+                "s_last_orphan, has_orphan_file, s_orphan_file_inum, \
+                orphan_present; list and file: of ino, i_links_count, i_size, i_blocks, i_dtime, \
+                fate (delete, truncate), in the file also block and slot.",
+            ),
+            Para::Item(
+                "block",
+                "block, kind, with what belongs to it, allocated, looks_like; \
+                owners: a list of ino, kind, role, lblk, depth, unwritten; paths (--path): of \
+                ino, path; hex (--hex).",
+            ),
+            Para::Item(
+                "sizes",
+                "ino, only_after_recovery; in_place, after_replay and \
+                after_recovery: i_size, i_blocks, i_links_count, i_mode; logged: a list of the \
+                same with tid, log_block, revoked; fast_commits.",
+            ),
+            Para::Item(
+                "manifest",
+                "entries: a list of path, type, ino, mode, uid, gid, nlink, \
+                size, blocks, atime, mtime, ctime, crtime, rdev, flags, projid, sha256, target, \
+                xattrs.",
+            ),
+        ],
+    },
+    Section {
         title: "EXIT STATUS",
         body: &[
             Para::Code(Exit::OK, "Shown."),

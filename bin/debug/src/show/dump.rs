@@ -9,7 +9,7 @@ use crate::{
     image::Image,
     print::{Fields, print_fields},
     show::exit,
-    text::{file_type, put_name},
+    text::{count, file_type, put_name},
 };
 use ext4_cli::{Exit, Failure, Progress, name::Name};
 use ext4_fs::{Error, Inode, MapState};
@@ -70,7 +70,11 @@ pub(crate) fn show(image: &Image, spec: &Spec, dest: &Path) -> Result<Exit, Fail
     } else {
         let Done { files, folders, symlinks, bytes } = dump.done;
         image.report.text(format_args!(
-            "{files} files, {folders} folders, {symlinks} symlinks, {bytes} bytes; {} left out",
+            "{}, {}, {}, {}; {} left out",
+            count(files, "file"),
+            count(folders, "folder"),
+            count(symlinks, "symlink"),
+            count(bytes, "byte"),
             dump.n_remarks
         ))?;
     }
