@@ -12,8 +12,7 @@ impl Replay<'_> {
             let fault = format!("names inode {ino}, which was not recorded before");
             return Err(Error::corrupt("fast commit, record of a new file", fault));
         };
-        let dir = if parent == ino { None } else { self.take_dir(parent)? };
-        let Some(mut dir) = dir else {
+        let Some(mut dir) = self.take_dir(parent, ino)? else {
             self.put(inode);
             return Ok(());
         };
@@ -40,7 +39,7 @@ impl Replay<'_> {
     pub(super) fn link(&mut self, parent: InodeNr, ino: InodeNr, name: &[u8]) -> Result<()> {
         let Some(mut inode) = self.take(ino)? else { return Ok(()) };
         if !inode.is_dir()
-            && let Some(mut dir) = self.take_dir(parent)?
+            && let Some(mut dir) = self.take_dir(parent, ino)?
         {
             if self.h.fs().find(&self.h, &dir, name)?.is_none() {
                 self.h.dir_insert(&mut dir, name, ino, inode.file_type())?;
@@ -56,8 +55,7 @@ impl Replay<'_> {
     /// Removes a name (`ext4_fc_replay_unlink`). The inode goes with the last one, at the end.
     pub(super) fn unlink(&mut self, parent: InodeNr, ino: InodeNr, name: &[u8]) -> Result<()> {
         let Some(mut inode) = self.take(ino)? else { return Ok(()) };
-        let dir = if parent == ino { None } else { self.take_dir(parent)? };
-        if let Some(mut dir) = dir {
+        if let Some(mut dir) = self.take_dir(parent, ino)? {
             if let Some(entry) = self.h.fs().find(&self.h, &dir, name)? {
                 if inode.is_dir() && !self.h.dir_is_empty(&mut inode)? {
                     let fault = format!("removes directory inode {ino}, which is not empty");
@@ -80,15 +78,13 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// The directory, if it is in use and is one.
-    fn take_dir(&mut self, ino: InodeNr) -> Result<Option<Inode>> {
-        match self.take(ino)? {
-            Some(dir) if dir.is_dir() => Ok(Some(dir)),
-            Some(other) => {
-                let fault = format!("names inode {} as a directory", other.ino);
-                Err(Error::corrupt("fast commit, record of a name", fault))
-            }
-            None => Ok(None),
+    /// The directory in which inode `of` is named; `None` when it is not in use.
+    fn take_dir(&mut self, parent: InodeNr, of: InodeNr) -> Result<Option<Inode>> {
+        let dir = self.take(parent)?;
+        if parent == of || dir.as_ref().is_some_and(|dir| !dir.is_dir()) {
+            let fault = format!("inode {of} is named in inode {parent}, expected a directory");
+            return Err(Error::corrupt("fast commit, record of a name", fault));
         }
+        Ok(dir)
     }
 }

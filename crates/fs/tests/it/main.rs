@@ -3,6 +3,7 @@
 
 mod crash;
 mod damaged_logs;
+mod fast_commits;
 mod full;
 mod kernel;
 mod mmp;
