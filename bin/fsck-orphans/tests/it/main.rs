@@ -1,0 +1,6 @@
+//! What the program does to whole images.
+#![cfg(test)]
+
+mod corpus;
+mod run;
+mod states;
