@@ -64,21 +64,21 @@ pub enum Command {
 
     /// Everything about one inode
     Inode {
-        /// A path, or an inode number as `<12>`
+        /// A path, or an inode number as `<12>` or `12`
         #[arg(value_parser = spec_parser())]
         inode: Spec,
     },
 
     /// The mapping of one inode as a tree, with the depth of each node
     Extents {
-        /// A path, or an inode number as `<12>`
+        /// A path, or an inode number as `<12>` or `12`
         #[arg(value_parser = spec_parser())]
         inode: Spec,
     },
 
     /// The entries of a folder
     Ls {
-        /// A path, or an inode number as `<12>`
+        /// A path, or an inode number as `<12>` or `12`
         #[arg(default_value = "/", value_parser = spec_parser())]
         folder: Spec,
 
@@ -89,14 +89,14 @@ pub enum Command {
 
     /// The content of a file, on standard output
     Cat {
-        /// A path, or an inode number as `<12>`
+        /// A path, or an inode number as `<12>` or `12`
         #[arg(value_parser = spec_parser())]
         file: Spec,
     },
 
     /// Type, mode, owner, size, links and times, as stat(1) shows them
     Stat {
-        /// A path, or an inode number as `<12>`
+        /// A path, or an inode number as `<12>` or `12`
         #[arg(value_parser = spec_parser())]
         inode: Spec,
     },
@@ -106,7 +106,7 @@ pub enum Command {
     /// Nothing outside DEST is written whatever the names inside the image are: DEST must not
     /// exist, and no symlink is followed. Owners, modes and special files are not copied.
     Dump {
-        /// A path, or an inode number as `<12>`
+        /// A path, or an inode number as `<12>` or `12`
         #[arg(value_parser = spec_parser())]
         inode: Spec,
 
@@ -116,7 +116,7 @@ pub enum Command {
 
     /// The extended attributes of an inode, and where each is kept
     Xattr {
-        /// A path, or an inode number as `<12>`
+        /// A path, or an inode number as `<12>` or `12`
         #[arg(value_parser = spec_parser())]
         inode: Spec,
     },
@@ -144,7 +144,7 @@ pub enum Command {
 
     /// The size of a file in its place, in each committed transaction of the log, and after replay
     Sizes {
-        /// A path, or an inode number as `<12>`
+        /// A path, or an inode number as `<12>` or `12`
         #[arg(value_parser = spec_parser())]
         inode: Spec,
     },
@@ -156,20 +156,24 @@ pub enum Command {
 /// An inode by number or by path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spec {
-    /// `<12>`: the number.
+    /// `<12>` or `12`: the number.
     Inode(u32),
     /// `/a/b`: the path from the root; symlinks are not followed in its last part.
     Path(Vec<u8>),
 }
 
 impl Spec {
-    /// Reads `<12>` or an absolute path.
+    /// Reads `<12>`, `12` or an absolute path.
     ///
     /// # Errors
     /// Says what was expected.
     pub fn parse(typed: &OsStr) -> Result<Self, String> {
         let bytes = typed.as_bytes();
-        if let Some(number) = bytes.strip_prefix(b"<").and_then(|it| it.strip_suffix(b">")) {
+        let bracketed = bytes.strip_prefix(b"<").and_then(|it| it.strip_suffix(b">"));
+        // A path begins with a slash, so that a number is one without brackets too, as messages
+        // have it.
+        let is_number = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+        if let Some(number) = bracketed.or(is_number.then_some(bytes)) {
             let number = std::str::from_utf8(number).ok().and_then(|it| it.parse().ok());
             return match number {
                 Some(ino) if ino > 0 => Ok(Self::Inode(ino)),
@@ -216,8 +220,9 @@ mod tests {
     #[test]
     fn an_inode_is_a_number_or_an_absolute_path() {
         assert_eq!(Spec::parse(OsStr::new("<12>")), Ok(Spec::Inode(12)));
+        assert_eq!(Spec::parse(OsStr::new("12")), Ok(Spec::Inode(12)));
         assert_eq!(Spec::parse(OsStr::new("/a")), Ok(Spec::Path(b"/a".to_vec())));
-        for typed in ["<0>", "<x>", "<4294967296>", "a", "12", ""] {
+        for typed in ["<0>", "0", "<x>", "<4294967296>", "4294967296", "a", "12a", ""] {
             assert!(Spec::parse(OsStr::new(typed)).unwrap_err().contains("expected"), "{typed}");
         }
     }

@@ -22,8 +22,8 @@ pub const SECTIONS: &[Section] = &[
                  replay, which then happens in memory.",
             ),
             Para::Text(
-                "An inode is named by its path from the root or by its number in angle brackets, \
-                 as in debugfs(8). In names and attributes, control characters and bytes that are \
+                "An inode is named by its path from the root or by its number, in angle brackets as \
+                 in debugfs(8) or without: addresses in messages can be typed as they are. In names and attributes, control characters and bytes that are \
                  not UTF-8 are shown as escapes.",
             ),
             Para::Text(

@@ -2,6 +2,7 @@
 
 use crate::{json, pattern, run, saved};
 use ext4_testkit::{
+    corpus::Corpus,
     image::{Image, Recipe},
     rng::Rng,
 };
@@ -85,6 +86,37 @@ fn a_damaged_inode_and_descriptor_are_named() {
     let out = run(&file, ["groups"]);
     assert_eq!(out.code, Some(4));
     assert!(out.text().contains("  damage: group 1 descriptor: checksum 0x"), "{}", out.text());
+}
+
+/// What a message says is what can be typed: `inode 13`, `block 8193`.
+#[test]
+fn addresses_in_messages_can_be_typed() {
+    let Some(image) = recipe().image() else { return };
+    let (_folder, file) = saved(&image);
+    assert_eq!(json(&file, ["inode", "13"]), json(&file, ["inode", "<13>"]));
+    assert_eq!(json(&file, ["inode", "/holes"])["ino"], 13);
+    assert_eq!(json(&file, ["block", "8193"])["kind"], "superblock");
+}
+
+/// The damage that a kernel's journal, orphan list and orphan file were given, one by one.
+#[test]
+fn damaged_journals_and_orphans_are_shown_as_far_as_they_go() {
+    let Some(corpus) = Corpus::find() else { return };
+    let (mut n_images, mut n_damaged) = (0, 0);
+    for mutation in corpus.mutations().unwrap().iter().step_by(5) {
+        let (_folder, file) = saved(&mutation.image().unwrap());
+        let mut is_damaged = false;
+        for args in [&["journal"][..], &["orphans"], &["sizes", "<12>"], &["ls", "--replayed"]] {
+            let out = run(&file, args);
+            let code = out.code;
+            assert!(matches!(code, Some(0 | 4 | 8)), "{} {args:?}: {code:?}", mutation.what);
+            is_damaged |= code != Some(0);
+        }
+        n_images += 1;
+        n_damaged += u32::from(is_damaged);
+    }
+    println!("{n_images} damaged journals and orphans are shown, {n_damaged} as damaged");
+    assert!(n_damaged > 0);
 }
 
 /// Any bytes are an image that can be looked at: nothing panics, hangs or changes.
