@@ -3,10 +3,12 @@
 use crate::cli::Args;
 use ext4_cli::{Failure, Stop};
 use std::{
+    borrow::Cow,
     ffi::OsStr,
     fs::{self, File},
-    io::{self, Read},
-    os::unix::fs::MetadataExt as _,
+    io::{self, Read, Seek as _},
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    path::Path,
 };
 
 /// The input, which ends early when the user asks the run to stop.
@@ -21,25 +23,26 @@ pub(crate) struct Input {
 impl Input {
     /// Opens what `args` names. The image itself is refused: it would change under the reading.
     pub(crate) fn open(args: &Args, image: &OsStr, stop: &Stop) -> Result<Self, Failure> {
-        let (source, available): (Box<dyn Read>, _) = match &args.input {
-            None => (Box::new(io::stdin().lock()), None),
-            Some(path) => {
-                let at = |err: io::Error| {
-                    Failure::operational(format_args!("{}: {err}", path.display()))
-                };
-                let file = File::open(path).map_err(at)?;
-                let facts = file.metadata().map_err(at)?;
-                if facts.is_dir() {
-                    return Err(at(io::Error::from(io::ErrorKind::IsADirectory)));
-                }
-                let same = |it: fs::Metadata| (it.dev(), it.ino()) == (facts.dev(), facts.ino());
-                if fs::metadata(image).is_ok_and(same) {
-                    let what = format_args!("{}: input and image are one file", path.display());
-                    return Err(Failure::usage(what));
-                }
-                let length = facts.is_file().then_some(facts.len());
-                (Box::new(file), length)
-            }
+        let name =
+            args.input.as_deref().map_or(Cow::Borrowed("standard input"), Path::to_string_lossy);
+        let at = |err: io::Error| Failure::operational(format_args!("{name}: {err}"));
+        let mut source = match &args.input {
+            None => File::from(io::stdin().as_fd().try_clone_to_owned().map_err(at)?),
+            Some(path) => File::open(path).map_err(at)?,
+        };
+        let facts = source.metadata().map_err(at)?;
+        if facts.is_dir() {
+            return Err(at(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let same = |it: fs::Metadata| (it.dev(), it.ino()) == (facts.dev(), facts.ino());
+        if fs::metadata(image).is_ok_and(same) {
+            return Err(Failure::usage(format_args!("{name}: input and image are one file")));
+        }
+        // Standard input may be a file that somebody has read from already.
+        let available = if facts.is_file() {
+            Some(facts.len().saturating_sub(source.stream_position().map_err(at)?))
+        } else {
+            None
         };
         // A length that was asked for is only known to come true when the input says so too.
         let length = match (available, args.length) {
@@ -47,9 +50,9 @@ impl Input {
             (Some(available), None) => Some(available),
             (None, _) => None,
         };
-        let source = match args.length {
+        let source: Box<dyn Read> = match args.length {
             Some(asked) => Box::new(source.take(asked)),
-            None => source,
+            None => Box::new(source),
         };
         Ok(Self { source, stop: stop.clone(), length, has_ended: false })
     }

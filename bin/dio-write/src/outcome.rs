@@ -44,7 +44,8 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { image, path, inode, .. } = self;
         if let Some(plan) = &self.plan {
-            write!(f, "{image}:{path} (inode {inode}): would write {plan}")?;
+            let made = if self.created { ", to be created" } else { "" };
+            write!(f, "{image}:{path} (inode {inode}{made}): would write {plan}")?;
             return Ok(());
         }
         let made = if self.created { ", created" } else { "" };

@@ -10,9 +10,9 @@ use crate::{
 use ext4_blockdev::{BlockDevice, OpenMode, Overlay};
 use ext4_cli::{Exit, Failure, Progress, Report, Stop, Target};
 use ext4_dio::{DirectWrite, Offset, Request, Step, Sync};
-use ext4_fs::{Error, Filesystem, Last, NewFile, RecoverOptions, recover};
+use ext4_fs::{Error, Filesystem, Last, NewFile, RecoverOptions, recover, type_name};
 use ext4_units::InodeNr;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Runs the program.
 ///
@@ -174,9 +174,22 @@ impl Run<'_> {
     /// The inode of the path, and whether it was made just now.
     fn find_or_create(&self, fs: &Filesystem) -> Result<(InodeNr, bool), Failure> {
         let path = &self.target.path;
+        let refuse = |what: fmt::Arguments<'_>| {
+            Err(Failure::operational(format_args!("{}: {what}", String::from_utf8_lossy(path))))
+        };
         match fs.resolve(fs.meta(), path, Last::Follow) {
+            Ok(inode) if !inode.is_regular() => {
+                let found = type_name(inode.file_type());
+                refuse(format_args!("is {found}, expected a regular file"))
+            }
             Ok(inode) => Ok((inode.ino, false)),
             Err(Error::NotFound { .. }) if !self.args.no_create => {
+                if path.ends_with(b"/") {
+                    return refuse(format_args!("ends in a slash, expected the name of a file"));
+                }
+                if fs.resolve(fs.meta(), path, Last::Stay).is_ok() {
+                    return refuse(format_args!("is a symbolic link to what does not exist"));
+                }
                 let new = NewFile { mode: self.args.mode, uid: self.args.uid, gid: self.args.gid };
                 let parent = fs.resolve_parent(fs.meta(), path).map_err(|err| fs_failure(&err))?;
                 let ino = fs.create(parent.dir.ino, &parent.name, &new);

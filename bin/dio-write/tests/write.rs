@@ -190,6 +190,35 @@ fn a_dry_run_tells_the_plan_and_changes_no_byte() {
 }
 
 #[test]
+fn a_path_that_is_no_file_is_refused_by_its_name() {
+    let recipe = Recipe::new("ext4-4k").write("/f", pattern(1, 0, 0, 100));
+    let Some(case) = Case::new(&recipe) else { return };
+    let long = format!("/{}", "n".repeat(256));
+    for (path, what) in [
+        ("/lost+found", "/lost+found: is a directory, expected a regular file".to_owned()),
+        ("/new/", "/new/: ends in a slash, expected the name of a file".to_owned()),
+        (&long, format!("name \"{}\": longer than 255 bytes", &long[1..])),
+    ] {
+        let text = case.expect(path, &[], b"new", 8);
+        assert!(text.contains(&what), "{text}");
+    }
+}
+
+#[test]
+fn a_file_on_standard_input_has_a_known_length() {
+    let Some(case) = Case::new(&Recipe::new("ext4-4k")) else { return };
+    let file = case.host_file("input", &[1; 10_000]);
+    let out = Command::new(env!("CARGO_BIN_EXE_dio-write"))
+        .arg(format!("{}:/new", case.image.display()))
+        .args(["--dry-run", "--json"])
+        .stdin(fs::File::open(file).unwrap())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(text.contains("\"length\": 10000") && text.contains("\"new_blocks\": 3"), "{text}");
+}
+
+#[test]
 fn nowait_refuses_to_allocate() {
     let recipe = Recipe::new("ext4-4k").write("/f", pattern(1, 0, 0, 8192));
     let Some(case) = Case::new(&recipe) else { return };

@@ -310,7 +310,7 @@ impl Outcome {
             writeln!(f, "{image}: {checked} checked, {}", Count(found, "finding"))?;
         }
         match (self.has_changes(), self.dry_run, self.has_trouble()) {
-            (true, true, _) => writeln!(f, "{image}: nothing was written (-n)"),
+            (true, true, _) => writeln!(f, "{image}: nothing was written"),
             (false, _, false) => writeln!(f, "{image}: clean"),
             _ => Ok(()),
         }

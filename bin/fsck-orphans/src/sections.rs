@@ -63,7 +63,7 @@ pub const SECTIONS: &[Section] = &[
                 Exit::USAGE,
                 "Wrong usage, also: no terminal to ask on and none of -n, -y and -p given.",
             ),
-            Para::Code(Exit::CANCELLED, "Stopped by a signal; run it again."),
+            Para::Code(Exit::CANCELLED, "Stopped by a signal, or by the answer no; run it again."),
         ],
     },
     Section {

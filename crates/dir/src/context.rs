@@ -78,7 +78,7 @@ impl Context {
     pub(crate) fn check_len(&self, name: &[u8]) -> Result<(), Error> {
         match name.len() {
             0..=NAME_MAX => Ok(()),
-            len => Err(Error::NameTooLong { dir: self.ino, len }),
+            len => Err(Error::NameTooLong { dir: self.ino, name: escape(name), len }),
         }
     }
 

@@ -31,6 +31,8 @@ pub enum Error {
     NameTooLong {
         /// The directory.
         dir: InodeNr,
+        /// The name, escaped.
+        name: String,
         /// The name's length in bytes.
         len: usize,
     },

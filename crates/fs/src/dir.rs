@@ -51,8 +51,8 @@ impl From<ext4_dir::Error> for Error {
             ext4_dir::Error::Corrupt(it) => Self::Corrupt(it),
             ext4_dir::Error::Exists { name, .. } => Self::Exists { path: name },
             ext4_dir::Error::NotFound { name, .. } => Self::NotFound { path: name },
-            ext4_dir::Error::NameTooLong { .. } => {
-                Self::BadName { name: String::new(), fault: "longer than 255 bytes" }
+            ext4_dir::Error::NameTooLong { name, .. } => {
+                Self::BadName { name, fault: "longer than 255 bytes" }
             }
             ext4_dir::Error::BadName { name, .. } => {
                 Self::BadName { name, fault: "empty, a dot name, or with a slash or zero byte" }

@@ -40,6 +40,7 @@ pub use inode::Inode;
 pub use ops::{NewFile, Replace, Setattr, Unlinked};
 pub use orphan::{Orphan, OrphanFate};
 pub use path::{Last, Parent};
+pub use read::type_name;
 pub use recover::{
     Options as RecoverOptions, Recovered, Report, Scope, Stop, recover, recover_into,
 };

@@ -181,7 +181,7 @@ impl Inode {
 }
 
 /// A file type with its article, for messages.
-pub(crate) const fn type_name(file_type: FileType) -> &'static str {
+pub const fn type_name(file_type: FileType) -> &'static str {
     match file_type {
         FileType::Unknown => "of no known type",
         FileType::Regular => "a regular file",

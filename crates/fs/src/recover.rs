@@ -165,7 +165,10 @@ pub fn recover_into(
     options: &Options,
     report: &mut Report,
 ) -> Result<Filesystem> {
-    let sb = Superblock::decode_unverified(&superblock::read_raw(&**device)?)?;
+    let raw = superblock::read_raw(&**device)?;
+    // Anything else on the device is told as that, not as the first field that makes no sense.
+    Superblock::check_magic(&raw)?;
+    let sb = Superblock::decode_unverified(&raw)?;
     mmp::check(&**device, &sb)?;
     if has_fast_commits(device, options)? {
         // What they say is known to make sense only when it is done: refused before the first write.

@@ -145,10 +145,7 @@ impl Superblock {
     /// Checks a superblock as the kernel does on mount (`ext4_fill_super`), its checksum included.
     /// Says nothing about features (`features::check`) or the device's size.
     pub fn decode(raw: &RawSuperblock) -> Result<Self, Corrupt> {
-        if raw.s_magic.get() != RawSuperblock::MAGIC {
-            let found = raw.s_magic.get();
-            return Err(fault(format!("magic {found:#06x}, expected {:#06x}", 0xEF53)));
-        }
+        Self::check_magic(raw)?;
         if raw.has_checksum() {
             if raw.s_checksum_type != 1 {
                 return Err(fault(format!("checksum type {}, expected 1", raw.s_checksum_type)));
@@ -159,6 +156,17 @@ impl Superblock {
             }
         }
         Self::decode_unverified(raw)
+    }
+
+    /// Whether these bytes are a superblock of ext4 at all, damaged or not.
+    ///
+    /// # Errors
+    /// Another magic than that of ext4.
+    pub fn check_magic(raw: &RawSuperblock) -> Result<(), Corrupt> {
+        match raw.s_magic.get() {
+            RawSuperblock::MAGIC => Ok(()),
+            found => Err(fault(format!("magic {found:#06x}, expected {:#06x}", 0xEF53))),
+        }
     }
 
     /// As [`decode`](Self::decode), without looking at magic and checksum: for one who repairs.

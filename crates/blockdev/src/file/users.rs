@@ -125,8 +125,8 @@ impl System {
             let number = read_number(&device.join("dev"));
             let uses = number.map(|it| self.uses_of_device(it)).unwrap_or_default();
             users.push(match uses.first() {
-                Some(first) => format!("behind /dev/{name}, which is {first}"),
-                None => format!("behind /dev/{name}"),
+                Some(first) => format!("attached to /dev/{name}, which is {first}"),
+                None => format!("attached to /dev/{name}"),
             });
         }
         users
@@ -238,7 +238,10 @@ mod tests {
         );
         assert_eq!(system.kernel_users(dev(8, 2)), ["held by dm-3"]);
         let file = Identity::of_path(&image).unwrap();
-        assert_eq!(system.kernel_users(file), ["behind /dev/loop0, which is mounted at /mnt/loop"]);
+        assert_eq!(
+            system.kernel_users(file),
+            ["attached to /dev/loop0, which is mounted at /mnt/loop"]
+        );
         assert!(system.kernel_users(dev(9, 9)).is_empty());
     }
 

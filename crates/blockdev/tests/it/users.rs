@@ -108,7 +108,7 @@ fn an_image_behind_a_loop_device_and_the_mounted_device_are_refused() {
         println!("skipped: cannot attach a loop device (needs root and losetup)");
         return;
     };
-    assert_eq!(refusal(&path), format!("behind {}", device.name()));
+    assert_eq!(refusal(&path), format!("attached to {}", device.name()));
 
     // The loop device itself may be written, through the page cache and directly.
     let opened = FileDevice::open(&device.0, OpenMode::Exclusive).unwrap();
@@ -132,7 +132,7 @@ fn an_image_behind_a_loop_device_and_the_mounted_device_are_refused() {
     };
     let mounted = format!("mounted at {}", at.path().display());
     assert_eq!(refusal(&device.0), mounted);
-    assert_eq!(refusal(&path), format!("behind {}, which is {mounted}", device.name()));
+    assert_eq!(refusal(&path), format!("attached to {}, which is {mounted}", device.name()));
     drop(mount);
     drop(device);
     FileDevice::open(&path, OpenMode::Exclusive).unwrap();
