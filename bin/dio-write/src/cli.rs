@@ -91,7 +91,7 @@ pub struct Args {
     pub sync: bool,
 
     /// Refuse, as `RWF_NOWAIT` does, what would have to allocate or to extend
-    #[arg(long, help_heading = "How to write")]
+    #[arg(long, conflicts_with = "truncate", help_heading = "How to write")]
     pub nowait: bool,
 
     /// Transfers in flight at a time

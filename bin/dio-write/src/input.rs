@@ -39,7 +39,8 @@ impl Input {
             return Err(Failure::usage(format_args!("{name}: input and image are one file")));
         }
         // Standard input may be a file that somebody has read from already.
-        let available = if facts.is_file() {
+        // Files of /proc say that they are empty, and are not.
+        let available = if facts.is_file() && facts.len() > 0 {
             Some(facts.len().saturating_sub(source.stream_position().map_err(at)?))
         } else {
             None

@@ -101,11 +101,13 @@ impl Run<'_> {
         input: &mut Input,
     ) -> Result<Outcome, Failure> {
         let old_size = fs.inode(fs.meta(), ino).map_err(|err| fs_failure(&err))?.i_size;
-        if self.args.truncate && !created {
-            fs.truncate(ino, 0).map_err(|err| fs_failure(&err))?;
-        }
         let request = self.request(input);
         let length = input.length;
+        if self.args.truncate && !created && !self.args.dry_run {
+            // What will be refused must not empty the file first.
+            ext4_dio::check(fs, ino, &request).map_err(|err| dio_failure(&err))?;
+            fs.truncate(ino, 0).map_err(|err| fs_failure(&err))?;
+        }
         let progress = Progress::new(&self.args.common, "writing", length);
         let mut write = DirectWrite::new(fs, ino, request, input);
         let mut planned = None;

@@ -115,7 +115,7 @@ fn what_cannot_be_done_leaves_every_byte_as_it_was() {
     let Some(case) = Case::new(&recipe) else { return };
     let before = case.bytes();
     for (path, args, what) in [
-        ("/dir", &[][..], "not a regular file"),
+        ("/dir", &[][..], "is a directory, expected a regular file"),
         ("/none/f", &[], "/none/f: no such file or directory"),
         ("/f/f", &[], "not a directory"),
         ("/new", &["--no-create"], "/new: no such file or directory"),
@@ -241,4 +241,22 @@ fn the_tour_comes_to_its_end() {
     let folder =
         text.lines().nth(1).map(|line| Path::new(line.trim()).parent().unwrap().to_owned());
     assert!(!folder.unwrap().exists(), "the temporary folder stays");
+}
+
+#[test]
+fn what_is_refused_does_not_empty_the_file_first() {
+    // -t once truncated before the offset was looked at: exit 8, and the data gone.
+    let recipe = Recipe::new("ext4-4k").write("/f", pattern(1, 0, 0, 8192));
+    let Some(case) = Case::new(&recipe) else { return };
+    let before = case.bytes();
+    case.expect("/f", &["--truncate", "--offset", "8191P"], b"data", 8);
+    assert!(case.bytes() == before);
+}
+
+#[test]
+fn a_file_that_says_it_is_empty_is_read_all_the_same() {
+    let recipe = Recipe::new("ext4-4k").write("/f", b"old".to_vec());
+    let Some(case) = Case::new(&recipe) else { return };
+    case.expect("/f", &["--truncate", "--input", "/proc/version"], b"", 0);
+    assert_eq!(case.cat("/f"), fs::read("/proc/version").unwrap());
 }

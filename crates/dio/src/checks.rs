@@ -3,6 +3,7 @@
 use crate::{Caller, Error, Offset, Request, Result};
 use ext4_fs::{Filesystem, Inode};
 use ext4_ondisk::inode::InodeFlags;
+use ext4_units::InodeNr;
 
 /// The largest offset of a file opened without O_LARGEFILE, `MAX_NON_LFS`.
 const MAX_NON_LFS: u64 = (1 << 31) - 1;
@@ -29,6 +30,13 @@ pub(crate) fn why_not_direct(fs: &Filesystem, inode: &Inode) -> Option<&'static 
     } else {
         None
     }
+}
+
+/// Whether a write would pass the checks that do not depend on what the file holds: its kind, its
+/// flags, the limits. For those who are about to change the file before they write it.
+pub fn check_request(fs: &Filesystem, ino: InodeNr, request: &Request) -> Result<()> {
+    let inode = fs.open_inode(fs.meta(), ino)?;
+    check(fs, &inode, request).map(|_place| ())
 }
 
 /// Settles where the request goes and how much of it the limits allow. `None` is nothing to do: a

@@ -16,6 +16,7 @@ mod request;
 mod transfer;
 mod write;
 
+pub use checks::check_request as check;
 pub use error::{Error, Result};
 pub use overwrite::Overwriter;
 pub use plan::{LockMode, Plan};

@@ -12,7 +12,9 @@ use ext4_ondisk::{
 };
 use ext4_units::BlockNr;
 
-/// What stands for the host while we have it: the host's name is not ours to ask for.
+/// What stands for the host while we have it: the host's name is not ours to ask for. So a claim
+/// of another host's run of these tools looks like one of ours that crashed: storage that several
+/// hosts write needs a lock of its own.
 const NODE: &[u8] = b"ext4 image tools";
 
 /// Refuses a filesystem that somebody has, or had when he crashed (`ext4_multi_mount_protect`,

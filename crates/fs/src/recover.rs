@@ -16,7 +16,7 @@ use ext4_jbd2::{
 };
 use ext4_ondisk::{
     Corrupt,
-    features::{Compat, Incompat, Operation, Unsupported, check},
+    features::{Compat, Incompat, Operation, RoCompat, Unsupported, check},
     superblock::{RawSuperblock, State, Superblock, keep_error_history},
 };
 use ext4_units::{BlockNr, InodeNr, Tid};
@@ -392,7 +392,10 @@ fn open(
     options: &Options,
     resume: Option<(u32, Tid)>,
 ) -> Result<Filesystem> {
-    let is_marked = sb.features.has_incompat(Incompat::RECOVER);
+    // In use already, as far as the superblock goes: with an orphan file that is two flags.
+    let is_marked = sb.features.has_incompat(Incompat::RECOVER)
+        && (!sb.features.has_compat(Compat::ORPHAN_FILE)
+            || sb.features.has_ro_compat(RoCompat::ORPHAN_PRESENT));
     let journal = match log {
         None => Journal::without_log(Arc::clone(device), sb.block_size),
         Some(log) => {
