@@ -131,7 +131,7 @@ impl Run<'_> {
         let inode = fs.inode(fs.meta(), ino).map_err(|err| fs_failure(&err))?;
         let is_short = length.is_some_and(|len| done.written < len) && !self.args.dry_run;
         let stopped = self.stop.requested();
-        if !self.args.dry_run && !stopped && (is_short || self.has_more(input)?) {
+        if !self.args.dry_run && !stopped && (is_short || Self::has_more(input)?) {
             let written = done.written;
             let path = String::from_utf8_lossy(&self.target.path);
             let what = "the input was to give more, or the file may not be larger";
@@ -154,7 +154,7 @@ impl Run<'_> {
     }
 
     /// Whether the input was not taken to its end.
-    fn has_more(&self, input: &mut Input) -> Result<bool, Failure> {
+    fn has_more(input: &mut Input) -> Result<bool, Failure> {
         input.has_more().map_err(|err| Failure::operational(format_args!("input: {err}")))
     }
 
