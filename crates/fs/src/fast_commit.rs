@@ -73,6 +73,13 @@ impl Filesystem {
 
 impl Replay<'_> {
     fn apply(&mut self, op: Op) -> Result<()> {
+        let (Op::AddRange { ino, .. }
+        | Op::DelRange { ino, .. }
+        | Op::Creat { ino, .. }
+        | Op::Link { ino, .. }
+        | Op::Unlink { ino, .. }
+        | Op::Inode { ino, .. }) = op;
+        self.check_file(ino)?;
         match op {
             Op::AddRange { ino, lblk, len, start, is_unwritten } => {
                 self.add_range(ino, lblk, len.into(), start, is_unwritten)
@@ -103,7 +110,10 @@ impl Replay<'_> {
             return Ok(Some(inode));
         }
         let fs = self.h.fs();
-        if ino.get() > fs.geometry().inodes_count || !fs.is_in_use(&self.h, ino)? {
+        if ino != InodeNr::ROOT {
+            self.check_file(ino)?;
+        }
+        if !fs.is_in_use(&self.h, ino)? {
             return Ok(None);
         }
         let mut inode = match fs.inode(&self.h, ino) {
@@ -116,6 +126,17 @@ impl Replay<'_> {
         }
         bias(&mut inode);
         Ok(Some(inode))
+    }
+
+    /// Refuses the inodes of the system: the journal, the orphan file, those reserved.
+    fn check_file(&self, ino: InodeNr) -> Result<()> {
+        let fs = self.h.fs();
+        let is_system = Some(ino) == fs.superblock().orphan_file_inum;
+        if is_system || !fs.geometry().is_ordinary_inode(ino) {
+            let fault = format!("is about inode {ino}, expected one of a file");
+            return Err(Error::corrupt("fast commit, record", fault));
+        }
+        Ok(())
     }
 
     fn put(&mut self, inode: Inode) {

@@ -76,7 +76,7 @@ fn what_is_shown_is_what_is_done_and_nothing_is_left() {
     let to_do = [
         "to be replayed",
         "inode 12 (orphan list): to be truncated to its size 0, 16.0 KiB freed",
-        "nothing was written (-n)",
+        "nothing was written",
     ];
     check(&scratch, &["-n"], 4, &to_do);
     assert!(scratch.bytes() == image.bytes()[..]);

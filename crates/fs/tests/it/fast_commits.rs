@@ -10,6 +10,7 @@ use ext4_ondisk::fast_commit::{Op, Tlv};
 use ext4_testkit::{
     image::{Image, Recipe},
     judge::judge,
+    rng::Rng,
 };
 use ext4_units::{BlockNr, InodeNr, LogicalBlock, Tid};
 use std::sync::Arc;
@@ -353,4 +354,89 @@ fn scenario_151_blocks_beyond_the_size_without_an_orphan_record_are_found() {
     let found = it.fs.verify_inode(it.fs.meta(), ino).unwrap();
     let faults: Vec<_> = found.into_iter().map(|it| it.fault).collect();
     assert_eq!(faults, [Fault::BeyondEnd { first: 2, blocks: 7, size: 2048 }]);
+}
+
+/// A record of anything, mostly about things that are there.
+fn any_record(rng: &mut Rng, inos: &[InodeNr], raws: &[Vec<u8>]) -> Tlv {
+    let ino = *rng.pick(inos);
+    let parent = *rng.pick(inos);
+    let name = rng.pick(&["before", "a", "b", "dir", "x", "..", ".", ""]).as_bytes().to_vec();
+    let name = if name.is_empty() { vec![b'n'; 255] } else { name };
+    let lblk = LogicalBlock(*rng.pick(&[0, 1, 2, 3, 11, 12, 300, 70_000, u32::MAX - 4, u32::MAX]));
+    let start = BlockNr(match rng.below(40) {
+        0 => 0,
+        1 => 16 << 10,
+        2 => 1 << 47,
+        _ => 5000 + rng.next_u64() % 64,
+    });
+    let len = *rng.pick(&[0, 1, 2, 5, 40, 5000, 32767_u16]);
+    Tlv::Op(match rng.below(8) {
+        0 | 1 => {
+            let is_unwritten = rng.below(2) == 0;
+            Op::AddRange { ino, lblk, len, start, is_unwritten }
+        }
+        2 => Op::DelRange { ino, lblk, len: u32::from(len) << rng.below(17) },
+        3 => Op::Creat { parent, ino, name },
+        4 => Op::Link { parent, ino, name },
+        5 => Op::Unlink { parent, ino, name },
+        _ => {
+            let mut raw = rng.pick(raws).clone();
+            for _ in 0..rng.below(3) {
+                let at = rng.below(raw.len());
+                raw[at] = *rng.pick(&[0, 1, 0x80, 0xFF]);
+            }
+            Op::Inode { ino, raw }
+        }
+    })
+}
+
+#[test]
+fn no_record_makes_it_panic_and_each_is_done_whole_or_refused_whole() {
+    let mut rng = Rng::new(15);
+    let (mut done, mut refused) = (0, 0);
+    for profile in ["fc-1k", "fc-4k"] {
+        let mut inos = Vec::new();
+        let story = Story::new(
+            &Recipe::new(profile).mib(16),
+            |fs| {
+                inos.push(create(fs, ROOT, "before", 30_000));
+                inos.push(create(fs, ROOT, "a", 0));
+                inos.push(fs.mkdir(ROOT, b"dir", &DIR).unwrap());
+                inos.push(fs.symlink(ROOT, b"s", b"short", &FILE).unwrap());
+            },
+            |fs| _ = create(fs, ROOT, "x", 5000),
+        );
+        let Some(story) = story else { return };
+        inos.push(story.ino("/x"));
+        inos.extend(inos.clone().repeat(7));
+        inos.extend([1, 2, 8, 500, 999_999].map(|nr| InodeNr::new(nr).unwrap()));
+        let raws: Vec<_> = inos[..5]
+            .iter()
+            .map(|&ino| match story.inode(ino) {
+                Tlv::Op(Op::Inode { raw, .. }) => raw,
+                _ => unreachable!(),
+            })
+            .collect();
+        let before = Image::new(story.crashed.contents());
+        for _ in 0..200 {
+            let story = Story { crashed: before.device(), ..story.clone() };
+            let n = 1 + rng.below(6);
+            let records: Vec<_> = (0..n).map(|_| any_record(&mut rng, &inos, &raws)).collect();
+            story.fast_commit(0, story.tid, &records);
+            let told = story.crashed.contents();
+            match story.recover() {
+                Ok(it) => {
+                    it.fs.close().unwrap();
+                    let again = story.recover().unwrap();
+                    assert!(again.report.is_clean(), "{records:?}: {:?}", again.report);
+                    done += 1;
+                }
+                Err(err) => {
+                    assert!(story.crashed.contents() == told, "{records:?}: {err}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(done > 50 && refused > 50, "{done} done, {refused} refused");
 }

@@ -19,6 +19,7 @@ use ext4_units::{InodeNr, LogicalBlock, Tid};
 use std::sync::Arc;
 
 /// A crashed filesystem, and what it would be if more had been done in time.
+#[derive(Clone)]
 pub(super) struct Story {
     /// As the power cut left it: a log with transactions.
     pub(super) crashed: Arc<MemoryDevice>,

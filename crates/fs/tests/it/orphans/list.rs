@@ -7,7 +7,8 @@ use super::{
 use crate::rig::{clock, open, write};
 use ext4_blockdev::{BlockDevice, Recorder};
 use ext4_fs::{
-    Error, Filesystem, OrphanFate, RecoverOptions, Report, Scope, SetXattr, recover, recover_into,
+    Error, Filesystem, OrphanFate, RecoverOptions, Report, Scope, SetXattr, Stop, recover,
+    recover_into,
 };
 use ext4_ondisk::{
     inode::{FileType, InodeFlags},
@@ -15,7 +16,10 @@ use ext4_ondisk::{
 };
 use ext4_testkit::{image::Recipe, judge::judge};
 use ext4_units::{InodeNr, LogicalBlock};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 #[test]
 fn scenario_100_without_orphans_nothing_is_written() {
@@ -270,4 +274,25 @@ fn an_orphan_that_is_damaged_marks_the_filesystem_and_ends_the_list() {
     let report = recovered(&device);
     assert_eq!(fates(&report), [(inos[0], "refused")]);
     assert!(has_errors(&device) && recovered(&device).is_clean());
+}
+
+#[test]
+fn a_recovery_that_is_stopped_goes_on_the_next_time() {
+    let device = crashed(&ext4(), |fs| {
+        for name in ["a", "b", "c"] {
+            let ino = create(fs, name, &[1; 9000]);
+            shrink(fs, ino, 10);
+        }
+    });
+    let Some(device) = device else { return };
+    let asked = AtomicU32::new(0);
+    let mut options = RecoverOptions::new(clock());
+    // Once before the replay, then before each orphan.
+    options.stop = Some(Stop::new(move || asked.fetch_add(1, Ordering::Relaxed) == 2));
+    let shared: Arc<dyn BlockDevice> = device.clone();
+    let mut report = Report::default();
+    let err = recover_into(&shared, &options, &mut report).unwrap_err();
+    assert!(matches!(err, Error::Stopped), "{err}");
+    assert_eq!(report.orphans.len(), 1);
+    as_kernel_and_clean(&device);
 }
