@@ -3,6 +3,9 @@
 use crate::{Error, Filesystem, Handle, Inode, Result, alloc::free_inode};
 use ext4_units::{InodeNr, LogicalBlock};
 
+/// Logical blocks of metadata that one handle frees.
+const WINDOW: u32 = 64;
+
 impl Filesystem {
     /// Deletes an inode that has no links and is on the orphan record: its blocks, a bounded step at
     /// a time, then its attributes and itself in one handle (`ext4_evict_inode`).
@@ -27,7 +30,8 @@ impl Filesystem {
         if inode.has_blocks(self) {
             self.free_all_blocks(&inode)?;
         }
-        let mut h = self.start(Handle::ORPHAN_CREDITS + Handle::RELEASE_XATTRS_CREDITS + 4)?;
+        let mut h =
+            self.start(Handle::ORPHAN_CREDITS + self.release_xattrs_credits(&inode)? + 4)?;
         let mut inode = h.inode(ino)?;
         let values = h.release_xattrs(&mut inode)?;
         h.orphan_del(&mut inode)?;
@@ -40,33 +44,36 @@ impl Filesystem {
     }
 
     fn free_all_blocks(&self, inode: &Inode) -> Result<()> {
-        let is_metadata = inode.holds_metadata();
         // Freed metadata blocks are revoked one by one, so they go in windows, the last first. The
         // size says nothing: the kernel makes it 0 when a directory goes.
-        let mut from = LogicalBlock(0);
+        let is_metadata = inode.holds_metadata();
+        let mut windows = vec![0];
         if is_metadata {
             let all = LogicalBlock(u32::MAX);
             self.mappings(self.meta(), inode, LogicalBlock(0), all, |mapping| {
                 if mapping.blocks().is_some() {
-                    from = LogicalBlock(mapping.end().saturating_sub(1) & !63);
+                    // Only windows that hold blocks: a damaged map may have one at its far end.
+                    let first = mapping.lblk.0 / WINDOW;
+                    let last = mapping.end().saturating_sub(1) / WINDOW;
+                    windows.extend((first..=last).map(|nr| nr * WINDOW));
+                    windows.dedup();
                 }
                 Ok(())
             })?;
         }
-        loop {
+        let extra = if is_metadata { WINDOW as usize } else { 0 };
+        while let Some(&from) = windows.last() {
             let budget = self.unmap_budget();
-            let mut h =
-                self.start(self.unmap_credits(budget) + if is_metadata { 64 } else { 0 })?;
+            let mut h = self.start(self.unmap_credits(budget) + extra)?;
             let mut inode = h.inode(inode.ino)?;
-            let done = h.unmap(&mut inode, from, LogicalBlock(u32::MAX), budget)?;
+            let done = h.unmap(&mut inode, LogicalBlock(from), LogicalBlock(u32::MAX), budget)?;
             h.put_inode(&inode)?;
             h.stop()?;
             // Crash here: still on record without links; recovery goes on.
-            match (done, from.0) {
-                (false, _) => {}
-                (true, 0) => return Ok(()),
-                (true, at) => from = LogicalBlock(at.saturating_sub(64)),
+            if done {
+                windows.pop();
             }
         }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! An inode gives up its attributes.
 
-use crate::{Error, Handle, Inode, Result, alloc::free_clusters};
+use crate::{Error, Filesystem, Handle, Inode, Result, alloc::free_clusters};
 use ext4_ondisk::{
     inode::InodeFlags,
     time::Timestamp,
@@ -8,6 +8,16 @@ use ext4_ondisk::{
 };
 use ext4_units::{BlockNr, BlockRange, InodeNr};
 use zerocopy::FromBytes as _;
+
+impl Filesystem {
+    /// Credits of [`Handle::release_xattrs`]: the attribute block with its bitmap and descriptor, and
+    /// for each value in an inode of its own that inode and its orphan record.
+    pub(crate) fn release_xattrs_credits(&self, inode: &Inode) -> Result<usize> {
+        let entries = self.xattr_entries(self.meta(), inode)?;
+        let values = entries.iter().filter(|it| matches!(it.value, Value::Inode { .. })).count();
+        Ok(8 + values.saturating_mul(1 + Handle::ORPHAN_CREDITS))
+    }
+}
 
 impl Handle<'_> {
     /// Credits of [`release_xattrs`](Self::release_xattrs) with up to some dozen attribute values
