@@ -221,10 +221,7 @@ impl Image {
 
 /// The exit code of each error: damage, or a run that failed.
 fn failure(err: &Error) -> Failure {
-    match err {
-        Error::Corrupt(_) | Error::Journal(ext4_jbd2::Error::Damaged(_)) => Failure::damage(err),
-        err => Failure::operational(err),
-    }
+    if err.is_damage() { Failure::damage(err) } else { Failure::operational(err) }
 }
 
 /// Why the filesystem could not be opened. What is no ext4 at all is no damage; where a copy of the

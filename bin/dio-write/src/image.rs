@@ -27,9 +27,11 @@ pub(crate) fn clock() -> Clock {
 
 /// A filesystem's error: damage is told apart from what is no filesystem, or just cannot be done.
 pub(crate) fn fs_failure(err: &ext4_fs::Error) -> Failure {
-    // EUCLEAN and EBADMSG.
-    let is_damage = matches!(err.errno(), 117 | 74) && !err.is_superblock();
-    if is_damage { Failure::damage(err) } else { Failure::operational(err) }
+    if err.is_damage() && !err.is_superblock() {
+        Failure::damage(err)
+    } else {
+        Failure::operational(err)
+    }
 }
 
 /// A write's error.

@@ -178,7 +178,7 @@ fn failure(err: &Error) -> Failure {
     match err {
         Error::Stopped => Failure::cancelled(err),
         err if err.is_superblock() => Failure::operational(err),
-        Error::Corrupt(_) | Error::Journal(ext4_jbd2::Error::Damaged(_)) => Failure::damage(err),
+        err if err.is_damage() => Failure::damage(err),
         err => Failure::operational(err),
     }
 }

@@ -177,6 +177,12 @@ impl Error {
         matches!(self, Self::Corrupt(it) if it.place == "superblock")
     }
 
+    /// Whether bytes on disk make no sense, in the filesystem or in its log; everything else just
+    /// cannot be done.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::Journal(ext4_jbd2::Error::Damaged(_)))
+    }
+
     /// Damage, told by place and fault.
     pub(crate) fn corrupt(
         place: impl Into<Cow<'static, str>>,
