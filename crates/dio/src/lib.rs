@@ -18,7 +18,8 @@ mod write;
 
 pub use checks::check_request as check;
 pub use error::{Error, Result};
+pub use ext4_fs::LockMode;
 pub use overwrite::Overwriter;
-pub use plan::{LockMode, Plan};
+pub use plan::Plan;
 pub use request::{Caller, Offset, Request, Sync};
 pub use write::{DirectWrite, Outcome, Step};

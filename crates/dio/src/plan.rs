@@ -1,17 +1,8 @@
 //! What kind of write it is: pure, from the sizes and one mapping.
 
 use crate::{Error, Result};
-use ext4_fs::{Inode, MapState, Mapping};
+use ext4_fs::{Inode, LockMode, MapState, Mapping};
 use ext4_units::{BlockSize, LogicalBlock};
-
-/// How the kernel would lock the inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockMode {
-    /// Together with other writers that neither allocate nor extend.
-    Shared,
-    /// Alone.
-    Exclusive,
-}
 
 /// What a write will be, decided before anything changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

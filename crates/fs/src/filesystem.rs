@@ -1,8 +1,8 @@
 //! An open filesystem.
 
 use crate::{
-    Error, Result, alloc::GroupHints, open::Writing, orphan::OrphanSet, superblock,
-    unsynced::Unsynced, zones::SystemZones,
+    Error, Result, alloc::GroupHints, incore::InCoreTable, open::Writing, orphan::OrphanSet,
+    superblock, unsynced::Unsynced, zones::SystemZones,
 };
 use ext4_blockdev::BlockDevice;
 use ext4_jbd2::{Journal, MetaRead};
@@ -18,8 +18,11 @@ use std::sync::Arc;
 
 /// A filesystem on a device.
 ///
-/// Everything that changes lives in the blocks of its [`Journal`]; what is kept here was read at
-/// open and stays true. `Send + Sync`.
+/// What is on disk, or will be, lives in the blocks of its [`Journal`]; what is only in memory, in
+/// the inodes in core ([`InCore`](crate::InCore)). The rest was read at open and stays true.
+///
+/// `Send + Sync`: any number of threads may use it. Locks are taken in this order: an inode's
+/// ([`InCore::lock`](crate::InCore::lock)), then a handle.
 #[derive(Debug)]
 pub struct Filesystem {
     device: Arc<dyn BlockDevice>,
@@ -33,6 +36,7 @@ pub struct Filesystem {
     zones_but_log: SystemZones,
     hints: GroupHints,
     orphans: OrphanSet,
+    incores: InCoreTable,
     unsynced: Unsynced,
     /// There when it is open for writing.
     writing: Option<Writing>,
@@ -73,6 +77,7 @@ impl Filesystem {
             zones_but_log: SystemZones::default(),
             hints: GroupHints::new(geometry.groups_count),
             orphans: OrphanSet::default(),
+            incores: InCoreTable::default(),
             unsynced: Unsynced::default(),
             writing,
             device,
@@ -143,6 +148,10 @@ impl Filesystem {
 
     pub(crate) fn orphans(&self) -> &OrphanSet {
         &self.orphans
+    }
+
+    pub(crate) fn incores(&self) -> &InCoreTable {
+        &self.incores
     }
 
     pub(crate) fn unsynced(&self) -> &Unsynced {

@@ -19,6 +19,8 @@ pub struct Handle<'fs> {
     orphans: Vec<OrphanChange>,
     /// Inodes whose map or size it changed.
     mapped: Vec<InodeNr>,
+    /// Sizes it set: `i_size` and `i_disksize`.
+    sizes: Vec<(InodeNr, u64, u64)>,
 }
 
 impl MetaRead for Handle<'_> {
@@ -41,6 +43,7 @@ impl<'fs> Handle<'fs> {
             free_inodes: 0,
             orphans: Vec::new(),
             mapped: Vec::new(),
+            sizes: Vec::new(),
         }
     }
 
@@ -107,7 +110,11 @@ impl<'fs> Handle<'fs> {
 
     /// The inode `ino`, as this handle sees it.
     pub fn inode(&self, ino: InodeNr) -> Result<Inode> {
-        self.fs.inode(self, ino)
+        let mut inode = self.fs.inode(self, ino)?;
+        if let Some(i_size) = self.noted_size(ino) {
+            inode.i_size = i_size;
+        }
+        Ok(inode)
     }
 
     /// Writes an inode back, with its checksum (`ext4_mark_inode_dirty`).
@@ -162,6 +169,16 @@ impl<'fs> Handle<'fs> {
         }
     }
 
+    /// Remembers sizes set by [`crate::size`], for the inode in core.
+    pub(crate) fn note_sizes(&mut self, inode: &Inode) {
+        self.sizes.push((inode.ino, inode.i_size, inode.i_disksize()));
+    }
+
+    /// The `i_size` that this handle has set, if it has.
+    pub(crate) fn noted_size(&self, ino: InodeNr) -> Option<u64> {
+        self.sizes.iter().rev().find(|it| it.0 == ino).map(|it| it.1)
+    }
+
     /// The orphan changes of this handle so far.
     pub(crate) fn orphan_changes(&self) -> &[OrphanChange] {
         &self.orphans
@@ -182,6 +199,7 @@ impl<'fs> Handle<'fs> {
         }
         let tid = self.blocks.stop()?;
         self.fs.orphans().apply(&self.orphans);
+        self.fs.incores().apply_sizes(&self.sizes);
         self.fs.unsynced().note(self.fs.journal(), tid, &self.mapped);
         Ok(tid)
     }

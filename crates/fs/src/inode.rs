@@ -134,7 +134,8 @@ impl Filesystem {
         let block = meta.read(blk)?;
         let bytes = block.get(offset..).unwrap_or_default();
         let disk = DiskInode::decode(bytes, ino, self.inode_format())?;
-        let inode = Inode { ino, i_size: disk.size, disk };
+        let i_size = self.incores().i_size(ino).unwrap_or(disk.size);
+        let inode = Inode { ino, i_size, disk };
         let max = self.geometry().max_size(inode.has_extents() || inode.has_inline_data());
         if inode.is_regular() && inode.i_size > max {
             let fault = format!("i_size {}, expected at most {max}", inode.i_size);

@@ -19,6 +19,7 @@ impl Handle<'_> {
         self.note_mapped(inode.ino);
         inode.i_size = size;
         inode.disk.size = size;
+        self.note_sizes(inode);
         let large_file = RoCompat::LARGE_FILE.bits();
         if size > MAX_SMALL_FILE
             && self.fs().raw_superblock(self)?.s_feature_ro_compat.get() & large_file == 0
@@ -43,6 +44,7 @@ impl Handle<'_> {
         let disk = inode.i_disksize().max(end);
         self.set_size(inode, disk)?;
         inode.i_size = user;
+        self.note_sizes(inode);
         Ok(true)
     }
 }
