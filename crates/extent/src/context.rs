@@ -1,5 +1,6 @@
 //! What must be known of the inode and the filesystem to walk a map.
 
+use crate::Checked;
 use ext4_ondisk::checksum::Csum;
 use ext4_units::{BlockNr, BlockRange, BlockSize, InodeNr};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub struct Context {
     /// tables, and the journal except in the journal's own inode (`ext4_inode_block_valid`). Sorted
     /// by start, not overlapping; may be empty.
     pub zones: Arc<[BlockRange]>,
+    /// What was checked before, for all inodes of the filesystem; `None` to check all each time.
+    pub checked: Option<Arc<Checked>>,
 }
 
 impl Context {
@@ -51,6 +54,7 @@ mod tests {
             csum: None,
             blocks: zone(2, 98),
             zones: [zone(10, 5), zone(50, 1)].into(),
+            checked: None,
         };
         let legal = |start, len| ctx.is_legal(zone(start, len));
         assert!(legal(2, 8) && legal(15, 35) && legal(51, 49));

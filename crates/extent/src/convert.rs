@@ -4,6 +4,7 @@ use crate::{
     Context, NodeStore, Root,
     edit::{Edit, Path, edit, edit_or_else},
     insert::Merge,
+    quick,
 };
 use ext4_ondisk::extent::Extent;
 use ext4_units::LogicalBlock;
@@ -24,6 +25,9 @@ pub fn convert<S: NodeStore + ?Sized>(
     len: u32,
 ) -> Result<u32, S::Error> {
     let to = from.0.saturating_add(len);
+    if let Some(n) = quick::convert(ctx, root, store, from, to)? {
+        return Ok(n);
+    }
     edit_or_else(
         ctx,
         root,

@@ -6,7 +6,7 @@
 use crate::{
     Context, NodeStore, Root,
     node::{Entries, NodeView, Place, Step},
-    validate::{Expected, check_node},
+    validate::{Expected, check_block, check_node},
 };
 use ext4_ondisk::{
     Corrupt,
@@ -257,7 +257,7 @@ impl<S: NodeStore + ?Sized> Edit<'_, S> {
             Some(_) => Ok(()),
             None => {
                 let block = self.store.read(step.child)?;
-                let view = check_node(self.ctx, place, &block, step.expected)?;
+                let view = check_block(self.ctx, step.child, &block, step.expected)?;
                 let node = Node::decode(&view, &block);
                 self.nodes.insert(place, node);
                 Ok(())
@@ -338,7 +338,7 @@ impl<S: NodeStore + ?Sized> Edit<'_, S> {
             let bytes = node.encode(self.ctx, *place);
             match place {
                 Place::Root => new_root.copy_from_slice(&bytes),
-                Place::Block(blk) => self.store.write(*blk, bytes)?,
+                Place::Block(blk) => self.store.write(*blk, bytes.into())?,
             }
         }
         for blk in self.freed {

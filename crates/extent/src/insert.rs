@@ -3,6 +3,8 @@
 use crate::{
     Context, NodeStore, Root,
     edit::{Edit, Path, edit},
+    leaf::grown,
+    quick,
 };
 use ext4_ondisk::extent::Extent;
 use ext4_units::LogicalBlock;
@@ -18,7 +20,10 @@ pub fn insert<S: NodeStore + ?Sized>(
     store: &mut S,
     new: Extent,
 ) -> Result<(), S::Error> {
-    edit(ctx, root, store, |edit| edit.insert(new, Merge::Yes))
+    match quick::insert(ctx, root, store, &new)? {
+        Some(()) => Ok(()),
+        None => edit(ctx, root, store, |edit| edit.insert(new, Merge::Yes)),
+    }
 }
 
 /// Whether a new extent may be joined to its neighbours.
@@ -80,23 +85,9 @@ impl<S: NodeStore + ?Sized> Edit<'_, S> {
     }
 
     /// Joins `new` to the extent it abuts, if the merge rule allows; gives that one's position.
-    ///
-    /// The neighbour to try is chosen as the kernel does, so that the same trees come out: the one on the
-    /// right only when there is a gap on the left.
     fn extend_near(&mut self, path: &Path, new: &Extent) -> Option<usize> {
-        let pos = path.pos();
-        let extents = &self.node(path.leaf()).extents;
-        let near = extents.get(pos)?;
-        let right_only = pos + 1 < extents.len() && near.end() < new.lblk.0;
-        let pos = if right_only { pos + 1 } else { pos };
-        let near = extents[pos];
-        if !right_only && near.can_merge(new) {
-            self.node_mut(path.leaf()).extents[pos].len += new.len;
-        } else if new.can_merge(&near) {
-            self.node_mut(path.leaf()).extents[pos] = Extent { len: new.len + near.len, ..*new };
-        } else {
-            return None;
-        }
+        let (pos, longer) = grown(&self.node(path.leaf()).extents, path.pos(), new)?;
+        self.node_mut(path.leaf()).extents[pos] = longer;
         Some(pos)
     }
 

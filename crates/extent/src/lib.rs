@@ -7,6 +7,7 @@
 //! block the tree will need is allocated before the first one is written, so that an operation which
 //! fails leaves the tree as it was.
 
+mod checked;
 mod context;
 mod convert;
 mod cost;
@@ -14,6 +15,7 @@ mod edit;
 pub mod indirect;
 mod insert;
 mod iter;
+mod leaf;
 mod lookup;
 mod map;
 mod mapping;
@@ -21,10 +23,12 @@ mod merge;
 mod node;
 mod node_store;
 mod path;
+mod quick;
 mod remove;
 mod split;
 mod validate;
 
+pub use checked::Checked;
 pub use context::Context;
 pub use convert::{convert, convert_whole, initialize, mark_unwritten, to_zero};
 pub use cost::Cost;

@@ -3,20 +3,17 @@
 use crate::{
     NodeStore,
     edit::{Edit, Path},
+    leaf::join,
     node::Place,
 };
-use ext4_ondisk::extent::{Extent, ROOT_MAX};
+use ext4_ondisk::extent::ROOT_MAX;
 
 impl<S: NodeStore + ?Sized> Edit<'_, S> {
     /// Joins the leaf's extent at `pos` with its neighbours, corrects the keys above, then tries to
     /// pull the leaf up (`ext4_ext_try_to_merge`). Never joins across leaves. The path is not valid
     /// afterwards.
     pub(crate) fn merge(&mut self, path: &Path, pos: usize) {
-        let leaf = &mut self.node_mut(path.leaf()).extents;
-        let joined_left = pos > 0 && merge_right(leaf, pos - 1);
-        if !joined_left {
-            merge_right(leaf, pos);
-        }
+        join(&mut self.node_mut(path.leaf()).extents, pos);
         self.fix_keys(path, path.depth());
         self.merge_up();
     }
@@ -40,18 +37,4 @@ impl<S: NodeStore + ?Sized> Edit<'_, S> {
         root.indexes.clear();
         root.extents = extents;
     }
-}
-
-/// Joins the extent at `pos` with as many as possible to its right
-/// (`ext4_ext_try_to_merge_right`).
-fn merge_right(leaf: &mut Vec<Extent>, pos: usize) -> bool {
-    let mut joined = false;
-    while let [this, next, ..] = &leaf[pos..]
-        && this.can_merge(next)
-    {
-        leaf[pos].len += next.len;
-        leaf.remove(pos + 1);
-        joined = true;
-    }
-    joined
 }

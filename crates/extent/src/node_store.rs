@@ -19,7 +19,7 @@ pub trait NodeRead {
 /// implementation counts them.
 pub trait NodeStore: NodeRead {
     /// Replaces the contents of a block.
-    fn write(&mut self, blk: BlockNr, data: Vec<u8>) -> Result<(), Self::Error>;
+    fn write(&mut self, blk: BlockNr, data: Arc<[u8]>) -> Result<(), Self::Error>;
 
     /// Allocates one block of metadata, near `goal` if possible; [`BlockNr`] 0 means near the inode
     /// (`ext4_inode_to_goal_block`). Its contents don't matter: it is written before it is read.

@@ -3,7 +3,7 @@
 use crate::{
     Context, NodeRead, Root,
     node::{NodeView, Place},
-    validate::{Expected, check_node},
+    validate::{Expected, check_block, check_node},
 };
 use ext4_units::LogicalBlock;
 
@@ -22,7 +22,7 @@ pub(crate) fn with_leaf<S: NodeRead + ?Sized, R>(
     let mut step = top.step(lblk, Expected::ROOT.end);
     while let Some(down) = step {
         let block = store.read(down.child)?;
-        let node = check_node(ctx, Place::Block(down.child), &block, down.expected)?;
+        let node = check_block(ctx, down.child, &block, down.expected)?;
         step = node.step(lblk, down.expected.end);
         if step.is_none() {
             return Ok(show(&node, down.expected.end));

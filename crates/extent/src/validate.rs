@@ -10,12 +10,12 @@ use ext4_ondisk::{
     Corrupt,
     extent::{self, Extent, MAGIC, MAX_DEPTH, ROOT_MAX, RawExtent, RawExtentHeader, RawExtentIdx},
 };
-use ext4_units::{BlockRange, LogicalBlock};
-use std::borrow::Cow;
+use ext4_units::{BlockNr, BlockRange, LogicalBlock};
+use std::{borrow::Cow, sync::Arc};
 use zerocopy::FromBytes;
 
 /// What a parent says of its child.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
     /// The child's depth; `None` for the root, which decides it.
     pub(crate) depth: Option<u16>,
@@ -89,6 +89,38 @@ pub(crate) fn check_node<'a>(
         }
     }
     Ok(NodeView { header, entries })
+}
+
+/// [`check_node`] of a block, unless these very bytes have passed it before.
+pub(crate) fn check_block<'a>(
+    ctx: &Context,
+    blk: BlockNr,
+    bytes: &'a Arc<[u8]>,
+    expected: Expected,
+) -> Result<NodeView<'a>, Corrupt> {
+    if let Some(checked) = &ctx.checked
+        && checked.knows(ctx, blk, bytes, expected)
+        && let Some(node) = view(bytes)
+    {
+        return Ok(node);
+    }
+    let node = check_node(ctx, Place::Block(blk), bytes, expected)?;
+    if let Some(checked) = &ctx.checked {
+        checked.learn(ctx, blk, Arc::clone(bytes), expected);
+    }
+    Ok(node)
+}
+
+/// A node whose bytes have passed the check.
+pub(crate) fn view(bytes: &[u8]) -> Option<NodeView<'_>> {
+    let (header, rest) = RawExtentHeader::ref_from_prefix(bytes).ok()?;
+    let n = usize::from(header.eh_entries.get());
+    let entries = if header.eh_depth.get() == 0 {
+        Entries::Leaf(<[RawExtent]>::ref_from_prefix_with_elems(rest, n).ok()?.0)
+    } else {
+        Entries::Index(<[RawExtentIdx]>::ref_from_prefix_with_elems(rest, n).ok()?.0)
+    };
+    Some(NodeView { header, entries })
 }
 
 fn check_key(key: u32, expected: Expected) -> Result<(), Cow<'static, str>> {

@@ -5,6 +5,7 @@ use crate::{
     superblock, unsynced::Unsynced, zones::SystemZones,
 };
 use ext4_blockdev::BlockDevice;
+use ext4_extent::Checked;
 use ext4_jbd2::{Journal, MetaRead};
 use ext4_ondisk::{
     features::{Operation, check},
@@ -38,6 +39,7 @@ pub struct Filesystem {
     orphans: OrphanSet,
     incores: InCoreTable,
     unsynced: Unsynced,
+    checked_nodes: Arc<Checked>,
     /// There when it is open for writing.
     writing: Option<Writing>,
 }
@@ -79,6 +81,7 @@ impl Filesystem {
             orphans: OrphanSet::default(),
             incores: InCoreTable::default(),
             unsynced: Unsynced::default(),
+            checked_nodes: Arc::default(),
             writing,
             device,
             journal,
@@ -156,6 +159,11 @@ impl Filesystem {
 
     pub(crate) fn unsynced(&self) -> &Unsynced {
         &self.unsynced
+    }
+
+    /// Nodes of maps that need no second check.
+    pub(crate) fn checked_nodes(&self) -> &Arc<Checked> {
+        &self.checked_nodes
     }
 
     pub(crate) fn writing(&self) -> Option<&Writing> {

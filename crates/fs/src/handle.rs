@@ -63,7 +63,7 @@ impl<'fs> Handle<'fs> {
     }
 
     /// New contents of a metadata block.
-    pub(crate) fn write(&mut self, blk: BlockNr, data: Vec<u8>) -> Result<()> {
+    pub(crate) fn write(&mut self, blk: BlockNr, data: impl Into<Block>) -> Result<()> {
         Ok(self.blocks.write(blk, data)?)
     }
 

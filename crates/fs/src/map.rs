@@ -39,6 +39,7 @@ impl Filesystem {
             csum: inode.seed(self),
             blocks: self.geometry().all_blocks(),
             zones: self.zones_for(inode.ino).runs(),
+            checked: Some(Arc::clone(self.checked_nodes())),
         }
     }
 

@@ -140,7 +140,7 @@ impl<S: NodeStore + ?Sized> Edit<'_, S> {
             let bytes = table.encode();
             match place {
                 None => new_root.copy_from_slice(&bytes),
-                Some(blk) => self.store.write(blk, bytes)?,
+                Some(blk) => self.store.write(blk, bytes.into())?,
             }
         }
         for blk in self.freed {

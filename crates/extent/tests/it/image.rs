@@ -72,6 +72,7 @@ impl Image {
             csum: InodeFormat::new(&self.sb).seed(ino, inode.generation),
             blocks: self.geometry.all_blocks(),
             zones: Arc::new([]),
+            checked: None,
         }
     }
 }

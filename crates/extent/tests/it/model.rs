@@ -5,7 +5,7 @@ use ext4_extent::{Mapping, State};
 use ext4_ondisk::extent::Extent;
 use ext4_units::{BlockNr, LogicalBlock};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Physical block and whether unwritten, by logical block.
 type Model = BTreeMap<u32, (u64, bool)>;
@@ -20,6 +20,12 @@ enum Change {
         at: u32,
         len: u32,
         near: bool,
+        unwritten: bool,
+    },
+    /// Map holes of a range to blocks that lie on the disk as in the file.
+    Place {
+        at: u32,
+        len: u32,
         unwritten: bool,
     },
     /// Map every second block of a range.
@@ -52,6 +58,8 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         4 => (at(), 1..60u32, any::<bool>(), any::<bool>())
             .prop_map(|(at, len, near, unwritten)| Change::Insert { at, len, near, unwritten }),
+        6 => (at(), 1..8u32, any::<bool>())
+            .prop_map(|(at, len, unwritten)| Change::Place { at, len, unwritten }),
         2 => (at(), 1..200u32, any::<bool>())
             .prop_map(|(at, n, unwritten)| Change::Comb { at, n, unwritten }),
         4 => (at(), 1..40u32).prop_map(|(at, len)| Change::Convert { at, len }),
@@ -91,6 +99,17 @@ impl Pair {
         let extent = Extent { lblk: LogicalBlock(at), len, start: BlockNr(start), unwritten };
         self.file.insert(extent).unwrap();
         self.model.extend((0..len).map(|it| (at + it, (start + u64::from(it), unwritten))));
+    }
+
+    fn place(&mut self, at: u32, len: u32, unwritten: bool) {
+        let free = self.model.range(at..).next().map_or(u32::MAX, |(next, _)| *next) - at;
+        let len = len.min(free);
+        if len > 0 {
+            let start = 10_000_000 + u64::from(at);
+            let extent = Extent { lblk: LogicalBlock(at), len, start: BlockNr(start), unwritten };
+            self.file.insert(extent).unwrap();
+            self.model.extend((0..len).map(|it| (at + it, (start + u64::from(it), unwritten))));
+        }
     }
 
     fn set_state(
@@ -138,6 +157,7 @@ impl Pair {
                     self.insert(at + it * 2, 1, false, unwritten);
                 }
             }
+            Change::Place { at, len, unwritten } => self.place(at, len, unwritten),
             Change::Convert { at, len } => self.set_state(at, len, false, File::convert),
             Change::Initialize { at, len } => self.set_state(at, len, false, File::initialize),
             Change::MarkUnwritten { at, len } => {
@@ -163,6 +183,27 @@ impl Pair {
     }
 }
 
+/// A file whose nodes are remembered once they were checked, and so changed in place.
+fn remembering() -> Pair {
+    let mut file = File::extents();
+    file.ctx.checked = Some(Arc::default());
+    Pair { file, model: Model::new(), fresh: 100_000 }
+}
+
+#[test]
+fn what_is_remembered_of_a_node_ends_with_its_bytes() {
+    let mut pair = remembering();
+    pair.apply(&Change::Comb { at: 0, n: 100, unwritten: true });
+    pair.file.lookup(100).unwrap();
+    for bytes in pair.file.store.blocks.values_mut() {
+        let mut changed = bytes.to_vec();
+        changed[500] ^= 1;
+        *bytes = changed.into();
+    }
+    assert!(matches!(pair.file.lookup(100), Err(Error::Corrupt(_))));
+    assert!(matches!(pair.file.convert(100, 1), Err(Error::Corrupt(_))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
@@ -186,5 +227,19 @@ proptest! {
         }
         pair.remove(0, u32::MAX, 1000);
         prop_assert_eq!(pair.file.root, File::extents().root);
+    }
+
+    #[test]
+    fn a_leaf_changed_in_place_has_the_bytes_of_one_that_was_rebuilt(
+        changes in prop::collection::vec(change(), 1..80)
+    ) {
+        let mut slow = Pair { file: File::extents(), model: Model::new(), fresh: 100_000 };
+        let mut quick = remembering();
+        for change in &changes {
+            slow.apply(change);
+            quick.apply(change);
+            prop_assert_eq!(quick.file.image(), slow.file.image(), "{:?}", change);
+        }
+        quick.check();
     }
 }

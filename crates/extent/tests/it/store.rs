@@ -69,12 +69,12 @@ impl NodeRead for MemStore {
 }
 
 impl NodeStore for MemStore {
-    fn write(&mut self, blk: BlockNr, data: Vec<u8>) -> Result<(), Error> {
+    fn write(&mut self, blk: BlockNr, data: Arc<[u8]>) -> Result<(), Error> {
         if !self.used.contains(&blk.0) {
             return Err(Error::NotANode(blk));
         }
         self.n_writes += 1;
-        self.blocks.insert(blk.0, data.into());
+        self.blocks.insert(blk.0, data);
         Ok(())
     }
 
@@ -121,6 +121,7 @@ impl File {
             csum: Some(Csum(0x1234_5678)),
             blocks: BlockRange::new(BlockNr(2), 1 << 40),
             zones: Arc::new([]),
+            checked: None,
         };
         let root = match format {
             Format::Extents => empty_root(),

@@ -34,7 +34,7 @@ impl NodeRead for MapStore<'_, '_> {
 }
 
 impl NodeStore for MapStore<'_, '_> {
-    fn write(&mut self, blk: BlockNr, data: Vec<u8>) -> Result<()> {
+    fn write(&mut self, blk: BlockNr, data: Arc<[u8]>) -> Result<()> {
         self.h.write(blk, data)
     }
 
