@@ -8,6 +8,8 @@ mod group;
 mod inode;
 mod search;
 
-pub(crate) use block::{Use, allocate_clusters, claim_clusters, free_clusters, goal_for_inode};
+pub(crate) use block::{
+    Use, allocate_clusters, claim_clusters, data_reserve, free_clusters, goal_for_inode,
+};
 pub(crate) use group::{GroupHints, block_bitmap, inode_bitmap};
 pub(crate) use inode::{allocate_inode, claim_inode, free_inode, is_inode_in_use};

@@ -1,8 +1,15 @@
 //! An open filesystem.
 
 use crate::{
-    Error, Result, alloc::GroupHints, incore::InCoreTable, open::Writing, orphan::OrphanSet,
-    superblock, unsynced::Unsynced, zones::SystemZones,
+    Error, Result,
+    alloc::GroupHints,
+    incore::InCoreTable,
+    open::Writing,
+    orphan::OrphanSet,
+    pages::{Delayed, PageCache},
+    superblock,
+    unsynced::Unsynced,
+    zones::SystemZones,
 };
 use ext4_blockdev::BlockDevice;
 use ext4_extent::Checked;
@@ -40,6 +47,7 @@ pub struct Filesystem {
     incores: InCoreTable,
     unsynced: Unsynced,
     checked_nodes: Arc<Checked>,
+    page_cache: PageCache,
     /// There when it is open for writing.
     writing: Option<Writing>,
 }
@@ -82,6 +90,7 @@ impl Filesystem {
             incores: InCoreTable::default(),
             unsynced: Unsynced::default(),
             checked_nodes: Arc::default(),
+            page_cache: PageCache::default(),
             writing,
             device,
             journal,
@@ -164,6 +173,15 @@ impl Filesystem {
     /// Nodes of maps that need no second check.
     pub(crate) fn checked_nodes(&self) -> &Arc<Checked> {
         &self.checked_nodes
+    }
+
+    pub(crate) fn page_cache(&self) -> &PageCache {
+        &self.page_cache
+    }
+
+    /// How buffered writes are done.
+    pub fn delayed(&self) -> Delayed {
+        self.writing.as_ref().map_or(Delayed::DEFAULT, |it| it.delayed)
     }
 
     pub(crate) fn writing(&self) -> Option<&Writing> {

@@ -1,9 +1,11 @@
 //! A handle: one atomic set of metadata changes, and the in-core effects that go with it.
 
-use crate::{Error, Filesystem, Result, inode::Inode, orphan::OrphanChange};
+use crate::{
+    Error, Filesystem, InCore, Result, incore::SizeChange, inode::Inode, orphan::OrphanChange,
+};
 use ext4_jbd2::{Block, MetaRead};
 use ext4_ondisk::{group_desc::GroupDesc, superblock::RawSuperblock, time::Timestamp};
-use ext4_units::{BlockNr, BlockRange, BlockSize, GroupNr, InodeNr, Tid};
+use ext4_units::{BlockNr, BlockRange, BlockSize, GroupNr, InodeNr, LogicalBlock, Tid};
 
 /// One atomic unit of change.
 ///
@@ -19,8 +21,11 @@ pub struct Handle<'fs> {
     orphans: Vec<OrphanChange>,
     /// Inodes whose map or size it changed.
     mapped: Vec<InodeNr>,
-    /// Sizes it set: `i_size` and `i_disksize`.
-    sizes: Vec<(InodeNr, u64, u64)>,
+    sizes: Vec<(InodeNr, SizeChange)>,
+    /// Runs of blocks of a file it gave blocks to.
+    allocated: Vec<(InodeNr, LogicalBlock, u32)>,
+    /// Clusters promised to delayed pages that it may take.
+    promised: u64,
 }
 
 impl MetaRead for Handle<'_> {
@@ -44,6 +49,8 @@ impl<'fs> Handle<'fs> {
             orphans: Vec::new(),
             mapped: Vec::new(),
             sizes: Vec::new(),
+            allocated: Vec::new(),
+            promised: 0,
         }
     }
 
@@ -171,12 +178,42 @@ impl<'fs> Handle<'fs> {
 
     /// Remembers sizes set by [`crate::size`], for the inode in core.
     pub(crate) fn note_sizes(&mut self, inode: &Inode) {
-        self.sizes.push((inode.ino, inode.i_size, inode.i_disksize()));
+        self.sizes.push((inode.ino, SizeChange::Both(inode.i_size, inode.i_disksize())));
+    }
+
+    /// Remembers a size on disk set by [`crate::size`]; that of the user may move meanwhile.
+    pub(crate) fn note_disksize(&mut self, inode: &Inode) {
+        let change = match self.noted_size(inode.ino) {
+            Some(i_size) => SizeChange::Both(i_size, inode.i_disksize()),
+            None => SizeChange::Disk(inode.i_disksize()),
+        };
+        self.sizes.push((inode.ino, change));
     }
 
     /// The `i_size` that this handle has set, if it has.
     pub(crate) fn noted_size(&self, ino: InodeNr) -> Option<u64> {
-        self.sizes.iter().rev().find(|it| it.0 == ino).map(|it| it.1)
+        self.sizes.iter().rev().find_map(|it| match it {
+            (nr, SizeChange::Both(i_size, _)) if *nr == ino => Some(*i_size),
+            _ => None,
+        })
+    }
+
+    /// Remembers that a hole of `ino` got blocks: what was promised to its pages has been given.
+    pub(crate) fn note_allocated(&mut self, ino: InodeNr, lblk: LogicalBlock, len: u32) {
+        self.allocated.push((ino, lblk, len));
+    }
+
+    /// Lets this handle take what was promised to the pages of an inode.
+    pub(crate) fn spend_promise(&mut self, incore: &InCore) {
+        self.promised = incore.pages().counts().reserved;
+    }
+
+    /// Clusters promised to others, and those promised to whom this handle works for that it has
+    /// not taken.
+    pub(crate) fn promises(&self) -> (u64, u64) {
+        let others = self.fs.page_cache().reserved().saturating_sub(self.promised);
+        let taken = u64::try_from(-self.free_clusters).unwrap_or(0);
+        (others, self.promised.saturating_sub(taken))
     }
 
     /// The orphan changes of this handle so far.
@@ -197,10 +234,20 @@ impl<'fs> Handle<'fs> {
                 raw.s_free_inodes_count.set(u32::try_from(free.max(0)).unwrap_or(u32::MAX));
             })?;
         }
-        let tid = self.blocks.stop()?;
-        self.fs.orphans().apply(&self.orphans);
-        self.fs.incores().apply_sizes(&self.sizes);
-        self.fs.unsynced().note(self.fs.journal(), tid, &self.mapped);
+        let fs = self.fs;
+        // Before the next handle can start, which goes by it.
+        let tid = self.blocks.stop_then(|tid| {
+            fs.orphans().apply(&self.orphans);
+            fs.incores().apply_sizes(&self.sizes);
+            fs.unsynced().note(fs.journal(), tid, &self.mapped);
+            if fs.page_cache().reserved() > 0 {
+                for &(ino, lblk, len) in &self.allocated {
+                    if let Some(incore) = fs.incores().find(ino) {
+                        fs.forget_promise(&incore, lblk, len);
+                    }
+                }
+            }
+        })?;
         Ok(tid)
     }
 }

@@ -1,15 +1,22 @@
-//! What is known of an inode only in memory: its lock, direct IO in flight, the size its user sees.
+//! What is known of an inode only in memory: its lock, direct IO in flight, the size its user sees,
+//! and its pages.
 
 mod lock;
+mod pages;
 
 pub use lock::{DioGuard, InodeGuard, LockMode};
+pub(crate) use pages::{Counts, PageState, Pages, Shape};
 
 use crate::Filesystem;
-use ext4_units::InodeNr;
+use ext4_units::{InodeNr, LogicalBlock};
 use lock::InodeLock;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    ops::RangeInclusive,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// How many inodes nobody uses are kept before they are forgotten.
@@ -20,13 +27,24 @@ const MAX_IDLE: usize = 1024;
 pub struct InCore {
     ino: InodeNr,
     lock: InodeLock,
-    /// The size its user sees, where it may differ from the one on disk.
+    pages: Mutex<Pages>,
+    /// A page is no longer under writeback.
+    written_back: Condvar,
+    /// The size its user sees, where it may differ from the one on disk. Locked after `pages`.
     i_size: Mutex<Option<u64>>,
+    no_inline: AtomicBool,
 }
 
 impl InCore {
     fn new(ino: InodeNr) -> Self {
-        Self { ino, lock: InodeLock::default(), i_size: Mutex::new(None) }
+        Self {
+            ino,
+            lock: InodeLock::default(),
+            pages: Mutex::default(),
+            written_back: Condvar::new(),
+            i_size: Mutex::new(None),
+            no_inline: AtomicBool::new(false),
+        }
     }
 
     /// Its number.
@@ -37,36 +55,125 @@ impl InCore {
     fn size(&self) -> MutexGuard<'_, Option<u64>> {
         self.i_size.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Sets the size its user sees, for who holds the lock alone.
+    pub(crate) fn set_i_size(&self, i_size: u64) {
+        *self.size() = Some(i_size);
+    }
+
+    /// Lets an empty file get blocks with its first bytes, even where they would fit into the inode:
+    /// direct IO has been tried (`EXT4_STATE_MAY_INLINE_DATA`).
+    pub fn forbid_inline(&self) {
+        self.no_inline.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn may_be_inline(&self) -> bool {
+        !self.no_inline.load(Ordering::Relaxed)
+    }
+
+    /// Its pages, for a few instructions.
+    pub(crate) fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who wait that pages are through with their writeback.
+    pub(crate) fn notify_written_back(&self) {
+        self.written_back.notify_all();
+    }
+
+    /// Waits until no page of these blocks is under writeback, and returns the pages, locked.
+    pub(crate) fn wait_writeback(
+        &self,
+        blocks: &RangeInclusive<LogicalBlock>,
+    ) -> MutexGuard<'_, Pages> {
+        let mut pages = self.pages();
+        while pages.range(blocks.clone()).any(|(_, page)| page.is_writeback()) {
+            pages = self.written_back.wait(pages).unwrap_or_else(PoisonError::into_inner);
+        }
+        pages
+    }
+
+    fn is_idle(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1 && self.size().is_none() && self.pages().is_empty()
+    }
+}
+
+/// How a handle moved the sizes of an inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SizeChange {
+    /// `i_size` and `i_disksize`, for who holds the inode's lock alone.
+    Both(u64, u64),
+    /// `i_disksize` only.
+    Disk(u64),
 }
 
 /// The inodes in core, by number. Locks inside are held for a few instructions only.
 #[derive(Debug, Default)]
-pub(crate) struct InCoreTable(Mutex<BTreeMap<InodeNr, Arc<InCore>>>);
+pub(crate) struct InCoreTable(Mutex<Table>);
+
+#[derive(Debug)]
+struct Table {
+    inodes: BTreeMap<InodeNr, Arc<InCore>>,
+    /// With that many, those that nobody uses are forgotten.
+    sweep_at: usize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { inodes: BTreeMap::new(), sweep_at: MAX_IDLE }
+    }
+}
 
 impl InCoreTable {
-    fn table(&self) -> MutexGuard<'_, BTreeMap<InodeNr, Arc<InCore>>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The one for `ino`, made if there is none.
     pub(crate) fn get(&self, ino: InodeNr) -> Arc<InCore> {
         let mut table = self.table();
-        if table.len() >= MAX_IDLE {
-            table.retain(|_, it| Arc::strong_count(it) > 1 || it.size().is_some());
+        if table.inodes.len() >= table.sweep_at {
+            table.inodes.retain(|_, it| !it.is_idle());
+            table.sweep_at = table.inodes.len() * 2 + MAX_IDLE;
         }
-        Arc::clone(table.entry(ino).or_insert_with(|| Arc::new(InCore::new(ino))))
+        Arc::clone(table.inodes.entry(ino).or_insert_with(|| Arc::new(InCore::new(ino))))
+    }
+
+    /// The one for `ino`, if there is one.
+    pub(crate) fn find(&self, ino: InodeNr) -> Option<Arc<InCore>> {
+        self.table().inodes.get(&ino).cloned()
+    }
+
+    /// All there are.
+    pub(crate) fn all(&self) -> Vec<Arc<InCore>> {
+        self.table().inodes.values().cloned().collect()
     }
 
     /// The size that the user of `ino` sees, if it may differ from the one on disk.
     pub(crate) fn i_size(&self, ino: InodeNr) -> Option<u64> {
-        self.table().get(&ino).and_then(|it| *it.size())
+        self.table().inodes.get(&ino).and_then(|it| *it.size())
     }
 
-    /// Sizes set by a handle that stopped: `(ino, i_size, i_disksize)`.
-    pub(crate) fn apply_sizes(&self, sizes: &[(InodeNr, u64, u64)]) {
-        for &(ino, i_size, i_disksize) in sizes {
-            if i_size != i_disksize || self.i_size(ino).is_some() {
-                *self.get(ino).size() = (i_size != i_disksize).then_some(i_size);
+    /// Takes over sizes set by a handle that stopped.
+    pub(crate) fn apply_sizes(&self, sizes: &[(InodeNr, SizeChange)]) {
+        for &(ino, change) in sizes {
+            match change {
+                SizeChange::Both(i_size, i_disksize) => {
+                    if i_size != i_disksize {
+                        self.get(ino).set_i_size(i_size);
+                    } else if let Some(it) = self.find(ino) {
+                        *it.size() = None;
+                    }
+                }
+                SizeChange::Disk(i_disksize) => {
+                    if let Some(it) = self.find(ino) {
+                        let mut i_size = it.size();
+                        // Somebody may have written more meanwhile.
+                        if *i_size == Some(i_disksize) {
+                            *i_size = None;
+                        }
+                    }
+                }
             }
         }
     }
@@ -76,5 +183,13 @@ impl Filesystem {
     /// The inode in core.
     pub fn incore(&self, ino: InodeNr) -> Arc<InCore> {
         self.incores().get(ino)
+    }
+
+    /// Locks an inode exclusively and waits for direct IO in flight. With a handle open this would
+    /// wait for itself.
+    pub(crate) fn lock_alone(&self, ino: InodeNr) -> InodeGuard {
+        let guard = self.incore(ino).lock(LockMode::Exclusive);
+        guard.incore().wait_dio(0);
+        guard
     }
 }

@@ -130,11 +130,14 @@ impl Filesystem {
     /// Reads inode `ino`: checksum, extra size, and a size its format can have (`__ext4_iget`).
     /// Does not ask whether it is in use.
     pub fn inode(&self, meta: &dyn MetaRead, ino: InodeNr) -> Result<Inode> {
+        // Asked before the disk: when a writeback moves the size there meanwhile, the older one in
+        // core is right all the same.
+        let i_size = self.incores().i_size(ino);
         let (blk, offset) = self.inode_place(meta, ino)?;
         let block = meta.read(blk)?;
         let bytes = block.get(offset..).unwrap_or_default();
         let disk = DiskInode::decode(bytes, ino, self.inode_format())?;
-        let i_size = self.incores().i_size(ino).unwrap_or(disk.size);
+        let i_size = i_size.unwrap_or(disk.size);
         let inode = Inode { ino, i_size, disk };
         let max = self.geometry().max_size(inode.has_extents() || inode.has_inline_data());
         if inode.is_regular() && inode.i_size > max {

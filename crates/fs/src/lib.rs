@@ -1,7 +1,8 @@
 //! The filesystem: inodes, maps, directories, attributes, allocation, orphans, recovery.
 //!
-//! Every metadata write has a [`Handle`]; no data is written while one is open, but for the block
-//! that a file's contents move to out of its inode. Files, the clock and the terminal are the
+//! Every metadata write has a [`Handle`]; data is written while one is open only where it must be
+//! on the device before the handle shows it: a file's contents that move out of its inode, and
+//! buffered data in ordered mode. Files, the clock and the terminal are the
 //! caller's.
 
 mod acl;
@@ -21,6 +22,7 @@ mod mmp;
 mod open;
 mod ops;
 mod orphan;
+mod pages;
 mod path;
 mod read;
 mod recover;
@@ -41,6 +43,7 @@ pub use incore::{DioGuard, InCore, InodeGuard, LockMode};
 pub use inode::Inode;
 pub use ops::{NewFile, Replace, Setattr, Unlinked};
 pub use orphan::{Orphan, OrphanFate};
+pub use pages::{Delayed, WbStep, Writeback};
 pub use path::{Last, Parent};
 pub use read::type_name;
 pub use recover::{

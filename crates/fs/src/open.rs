@@ -1,13 +1,13 @@
 //! Opening for writing, and closing: the two ends between which `needs_recovery` is set.
 
-use crate::{Error, Filesystem, Handle, Result, mmp};
-use ext4_jbd2::Clock;
+use crate::{Error, Filesystem, Handle, Result, mmp, pages::Delayed};
+use ext4_jbd2::{Clock, MetaRead};
 use ext4_ondisk::{
     features::{Compat, Incompat, RoCompat},
     superblock::{RawSuperblock, State},
     time::Timestamp,
 };
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use zerocopy::IntoBytes as _;
 
 /// What a filesystem open for writing has on top of one open for reading.
@@ -16,11 +16,15 @@ pub(crate) struct Writing {
     clock: Clock,
     /// Whether the superblock says, durably, that the filesystem is in use.
     is_marked: Mutex<bool>,
+    pub(crate) delayed: Delayed,
+    /// Held by whoever changes names, so that what he looked at before his handle still holds in
+    /// it. Taken after an inode's lock, before a handle.
+    names: Mutex<()>,
 }
 
 impl Writing {
-    pub(crate) fn new(clock: Clock, is_marked: bool) -> Self {
-        Self { clock, is_marked: Mutex::new(is_marked) }
+    pub(crate) fn new(clock: Clock, is_marked: bool, delayed: Delayed) -> Self {
+        Self { clock, is_marked: Mutex::new(is_marked), delayed, names: Mutex::default() }
     }
 
     /// Now, by the clock that was given at open.
@@ -51,17 +55,43 @@ impl Filesystem {
         Ok(Handle::new(self, blocks, writing.now()))
     }
 
-    /// Makes everything done so far durable.
+    /// As [`start`](Self::start), with as many credits as `credits` says. What it goes by may change
+    /// before the handle is open; so it is asked again, in the handle's view, until it agrees.
+    pub fn start_for(
+        &self,
+        credits: impl Fn(&dyn MetaRead) -> Result<usize>,
+    ) -> Result<Handle<'_>> {
+        let mut asked = credits(self.meta())?;
+        loop {
+            let h = self.start(asked)?;
+            let needed = credits(&h)?;
+            if needed <= asked {
+                return Ok(h);
+            }
+            asked = needed;
+        }
+    }
+
+    /// Keeps others from changing names and attributes. Not for who holds it already.
+    pub(crate) fn lock_names(&self) -> Result<MutexGuard<'_, ()>> {
+        let writing = self.writing().ok_or(Error::ReadOnly)?;
+        Ok(writing.names.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes all metadata changed so far durable, and data that is on the device. Pages that were
+    /// not written back stay in memory: [`fsync`](Self::fsync), [`sync`](Self::sync).
     pub fn commit(&self) -> Result<()> {
         Ok(self.journal().commit()?)
     }
 
-    /// Ends writing: the log is emptied, and the superblock says that the filesystem is clean.
-    /// Dropping a filesystem instead leaves it as a power cut would.
+    /// Ends writing: pages are written back, the log is emptied, and the superblock says that the
+    /// filesystem is clean. Dropping a filesystem instead leaves it as a power cut would; so does
+    /// an error, and what is lost by it is in the error.
     pub fn close(self) -> Result<()> {
         if self.writing().is_none() {
             return Ok(());
         }
+        self.write_all_back()?;
         // Crash here: needs_recovery is set and the log is whole, or already empty.
         self.journal().checkpoint()?;
         let has_orphans = !self.orphans().is_empty();

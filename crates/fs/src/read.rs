@@ -92,7 +92,9 @@ impl Filesystem {
             buf[..n].copy_from_slice(&held[..n]);
             buf[n..].fill(0);
         } else {
+            let above = self.pages_above(inode.ino, offset, len);
             self.read_mapped(meta, inode, offset, buf)?;
+            above.lay_over(self, offset, buf);
         }
         Ok(len)
     }

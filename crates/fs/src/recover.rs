@@ -7,6 +7,7 @@
 use crate::{
     Error, Filesystem, Orphan, Result, mmp,
     open::Writing,
+    pages::Delayed,
     superblock::{self, Found},
 };
 use ext4_blockdev::{BlockDevice, Overlay};
@@ -35,6 +36,8 @@ pub struct Options {
     pub scope: Scope,
     /// Asked between two steps whether to end with [`Error::Stopped`].
     pub stop: Option<Stop>,
+    /// How buffered writes are done afterwards.
+    pub delayed: Delayed,
 }
 
 impl Options {
@@ -46,6 +49,7 @@ impl Options {
             commit_every_handle: false,
             scope: Scope::Write,
             stop: None,
+            delayed: Delayed::DEFAULT,
         }
     }
 
@@ -408,7 +412,7 @@ fn open(
             Journal::open(Arc::clone(device), sb.block_size, log, journal)?
         }
     };
-    let writing = Writing::new(options.clock.clone(), is_marked);
+    let writing = Writing::new(options.clock.clone(), is_marked, options.delayed);
     Filesystem::assemble(Arc::clone(device), journal, sb, Some(writing))
 }
 

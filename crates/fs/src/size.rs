@@ -20,15 +20,7 @@ impl Handle<'_> {
         inode.i_size = size;
         inode.disk.size = size;
         self.note_sizes(inode);
-        let large_file = RoCompat::LARGE_FILE.bits();
-        if size > MAX_SMALL_FILE
-            && self.fs().raw_superblock(self)?.s_feature_ro_compat.get() & large_file == 0
-        {
-            self.modify_superblock(|raw| {
-                raw.s_feature_ro_compat.set(raw.s_feature_ro_compat.get() | large_file);
-            })?;
-        }
-        Ok(())
+        self.note_large_file(size)
     }
 
     /// Raises both sizes to `end` where they are below it (`ext4_handle_inode_extension`), and
@@ -46,5 +38,33 @@ impl Handle<'_> {
         inode.i_size = user;
         self.note_sizes(inode);
         Ok(true)
+    }
+
+    /// Raises the size on disk to `end` where it is below, for blocks that have been mapped; never
+    /// beyond the size that the user sees (`ext4_update_i_disksize`). The caller writes the inode
+    /// back, in this handle.
+    pub(crate) fn raise_disksize(&mut self, inode: &mut Inode, end: u64) -> Result<bool> {
+        let end = end.min(inode.i_size);
+        if end <= inode.i_disksize() {
+            return Ok(false);
+        }
+        self.note_mapped(inode.ino);
+        inode.disk.size = end;
+        self.note_disksize(inode);
+        self.note_large_file(end)?;
+        Ok(true)
+    }
+
+    /// The first size beyond 2^31 - 1 sets large_file in the superblock.
+    fn note_large_file(&mut self, size: u64) -> Result<()> {
+        let large_file = RoCompat::LARGE_FILE.bits();
+        if size > MAX_SMALL_FILE
+            && self.fs().raw_superblock(self)?.s_feature_ro_compat.get() & large_file == 0
+        {
+            self.modify_superblock(|raw| {
+                raw.s_feature_ro_compat.set(raw.s_feature_ro_compat.get() | large_file);
+            })?;
+        }
+        Ok(())
     }
 }

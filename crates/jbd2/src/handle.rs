@@ -112,6 +112,12 @@ impl<'j> Handle<'j> {
     /// debug builds; otherwise it still goes in whole if a transaction can hold it, else
     /// [`Error::TransactionTooBig`] and nothing is changed.
     pub fn stop(self) -> Result<Tid> {
+        self.stop_then(|_tid| ())
+    }
+
+    /// As [`stop`](Self::stop), and does what goes with it in memory before another handle can
+    /// start.
+    pub fn stop_then(self, effects: impl FnOnce(Tid)) -> Result<Tid> {
         debug_assert!(
             self.overlay.n_blocks() <= self.credits,
             "a handle of {} credits changed {} blocks",
@@ -119,7 +125,7 @@ impl<'j> Handle<'j> {
             self.overlay.n_blocks()
         );
         let Self { journal, pass, overlay, .. } = self;
-        let res = journal.merge(overlay);
+        let res = journal.merge(overlay).inspect(|&tid| effects(tid));
         drop(pass);
         res
     }

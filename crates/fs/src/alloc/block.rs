@@ -1,7 +1,7 @@
 //! Allocating and freeing runs of clusters.
 
 use super::search::{Run, find_run};
-use crate::{Error, Handle, Inode, Result};
+use crate::{Error, Filesystem, Handle, Inode, Result};
 use ext4_ondisk::{bitmap, features::Incompat, group_desc::GroupFlags};
 use ext4_units::{BlockNr, BlockRange, GroupNr};
 
@@ -78,19 +78,30 @@ pub(crate) fn allocate_clusters(
     Ok(range)
 }
 
-/// How many clusters may be taken now. Data leaves 2 % of the filesystem, at most 4096 clusters, to
-/// metadata (`ext4_set_resv_clusters`); the blocks reserved for root are not held back.
+/// How many clusters may be taken now: not what is promised to pages of others. Data leaves a
+/// reserve to metadata, unless it was promised.
 fn available(h: &Handle<'_>, purpose: Use) -> Result<u64> {
-    let geo = h.fs().geometry();
     let free = h.free_clusters()?;
-    let has_reserve = h.fs().superblock().features.has_incompat(Incompat::EXTENTS);
+    let (others, own) = h.promises();
+    let rest = free.saturating_sub(others);
     Ok(match purpose {
-        Use::Data if has_reserve => {
-            let all = geo.blocks_count >> geo.cluster_ratio_bits;
-            free.saturating_sub((all / 50).min(4096))
+        Use::Data => {
+            rest.saturating_sub(data_reserve(h.fs()).saturating_add(own)).saturating_add(own)
         }
-        Use::Data | Use::Metadata => free,
-    })
+        Use::Metadata => rest,
+    }
+    .min(free))
+}
+
+/// Clusters that data leaves to metadata: 2 % of the filesystem, at most 4096
+/// (`ext4_set_resv_clusters`). The blocks reserved for root are not held back.
+pub(crate) fn data_reserve(fs: &Filesystem) -> u64 {
+    let geo = fs.geometry();
+    if fs.superblock().features.has_incompat(Incompat::EXTENTS) {
+        ((geo.blocks_count >> geo.cluster_ratio_bits) / 50).min(4096)
+    } else {
+        0
+    }
 }
 
 /// Marks the clusters that hold `range` used, where they are not: fast commits say which blocks a

@@ -69,6 +69,13 @@ impl InodeGuard {
     pub fn incore(&self) -> &Arc<InCore> {
         &self.incore
     }
+
+    /// The inode it locks, for what must be alone with it.
+    pub(crate) fn alone(&self) -> &Arc<InCore> {
+        let ino = self.incore.ino;
+        assert_eq!(self.mode, LockMode::Exclusive, "inode {ino}: the lock must be exclusive");
+        &self.incore
+    }
 }
 
 impl Drop for InodeGuard {

@@ -30,6 +30,7 @@ impl Handle<'_> {
         self.fs().journal().forget_cached(BlockRange::new(start, u64::from(len)));
         let extent = Extent { lblk, len, start, unwritten };
         self.insert(inode, extent)?;
+        self.note_allocated(inode.ino, lblk, len);
         inode.disk.sectors += new_blocks << (self.block_bits() - 9);
         let state = if unwritten { State::Unwritten(start) } else { State::Written(start) };
         Ok(Mapping { lblk, len, state })

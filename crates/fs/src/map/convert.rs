@@ -59,8 +59,7 @@ impl Filesystem {
     /// `EXT4_EXT_MAY_ZEROOUT`), if it ends with the file or with what is converted.
     pub fn convert_written(&self, ino: InodeNr, lblk: LogicalBlock, len: u32) -> Result<u32> {
         let done = self.retrying(|| {
-            let inode = self.inode(self.meta(), ino)?;
-            let mut h = self.start(self.convert_credits(&inode)?)?;
+            let mut h = self.start_for(|meta| self.convert_credits(&self.inode(meta, ino)?))?;
             let mut inode = h.inode(ino)?;
             let done = h.convert(&mut inode, lblk, len)?;
             h.put_inode(&inode)?;

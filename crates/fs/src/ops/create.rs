@@ -108,6 +108,7 @@ impl Filesystem {
     /// `EMLINK` from 65000 links on.
     pub fn link(&self, ino: InodeNr, dir: InodeNr, name: &[u8]) -> Result<()> {
         check_name(name)?;
+        let _names = self.lock_names()?;
         self.retrying(|| {
             let parent = self.live_inode(self.meta(), dir)?;
             let mut h = self.start(self.dir_insert_credits(&parent)? + 1)?;
@@ -138,6 +139,7 @@ impl Filesystem {
         fill: impl Fn(&mut Handle<'_>, &mut Inode, &mut Inode) -> Result<()>,
     ) -> Result<InodeNr> {
         check_name(name)?;
+        let _names = self.lock_names()?;
         self.retrying(|| {
             let parent = self.live_inode(self.meta(), dir)?;
             let credits = credits + self.dir_insert_credits(&parent)? + Handle::NEW_INODE_CREDITS;

@@ -1,6 +1,6 @@
 //! The end of an inode without links.
 
-use crate::{Error, Filesystem, Handle, Inode, Result, alloc::free_inode};
+use crate::{Error, Filesystem, Handle, Inode, InodeGuard, Result, alloc::free_inode};
 use ext4_units::{InodeNr, LogicalBlock};
 
 /// Logical blocks of metadata that one handle frees.
@@ -10,6 +10,16 @@ impl Filesystem {
     /// Deletes an inode that has no links and is on the orphan record: its blocks, a bounded step at
     /// a time, then its attributes and itself in one handle (`ext4_evict_inode`).
     pub(crate) fn evict(&self, ino: InodeNr) -> Result<()> {
+        let guard = self.lock_alone(ino);
+        self.evict_locked(&guard)
+    }
+
+    /// As [`evict`](Self::evict), for who holds the lock alone.
+    pub(super) fn evict_locked(&self, guard: &InodeGuard) -> Result<()> {
+        let incore = guard.alone();
+        let ino = incore.ino();
+        // Nothing may land in its blocks once they are freed.
+        self.drop_pages(incore, LogicalBlock(0)..=LogicalBlock(u32::MAX));
         // A list, not recursion: on a damaged disk values may have values, as deep as it likes. It
         // ends, because each round frees an inode.
         let mut due = vec![ino];

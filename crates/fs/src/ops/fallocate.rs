@@ -1,6 +1,6 @@
 //! Blocks for a range ahead of its data.
 
-use crate::{Error, Filesystem, Inode, MapState, Result};
+use crate::{Error, Filesystem, InCore, Inode, InodeGuard, MapState, Result};
 use ext4_extent::Mapping;
 use ext4_ondisk::{extent::Extent, inode::InodeFlags};
 use ext4_units::{InodeNr, LogicalBlock};
@@ -12,7 +12,24 @@ impl Filesystem {
     /// One handle for each extent, the size with it as far as that goes: out of space
     /// (`ENOSPC`), what is there already stays. A file inside its inode moves to a block first. Files with
     /// block maps cannot have such blocks (`EOPNOTSUPP`).
+    ///
+    /// Waits for the inode's lock and direct IO in flight.
     pub fn fallocate(&self, ino: InodeNr, offset: u64, len: u64, keep_size: bool) -> Result<()> {
+        let guard = self.lock_alone(ino);
+        self.fallocate_locked(&guard, offset, len, keep_size)
+    }
+
+    /// As [`fallocate`](Self::fallocate), for who holds the lock alone, with no direct IO in
+    /// flight.
+    pub fn fallocate_locked(
+        &self,
+        guard: &InodeGuard,
+        offset: u64,
+        len: u64,
+        keep_size: bool,
+    ) -> Result<()> {
+        let incore = guard.alone();
+        let ino = incore.ino();
         let inode = self.open_inode(self.meta(), ino)?;
         check_may_change(&inode)?;
         let end = range_end(self, &inode, offset, len)?;
@@ -30,9 +47,12 @@ impl Filesystem {
         };
         let mut at = LogicalBlock::of_byte(offset, size).ok_or_else(too_big)?;
         let last = LogicalBlock::of_byte(end - 1, size).ok_or_else(too_big)?;
+        if !keep_size && end > inode.i_size {
+            self.zero_tail(ino)?;
+        }
         while at <= last {
             let next = self.retrying(|| {
-                self.fallocate_piece(ino, at, last.0 - at.0 + 1, (!keep_size).then_some(end))
+                self.fallocate_piece(incore, at, last.0 - at.0 + 1, (!keep_size).then_some(end))
             })?;
             // Crash here: unwritten blocks up to `next`, and a size that includes them.
             at = LogicalBlock(next);
@@ -44,13 +64,15 @@ impl Filesystem {
     /// block behind.
     fn fallocate_piece(
         &self,
-        ino: InodeNr,
+        incore: &InCore,
         at: LogicalBlock,
         len: u32,
         new_size: Option<u64>,
     ) -> Result<u32> {
-        let inode = self.open_inode(self.meta(), ino)?;
-        let mut h = self.start(self.allocate_credits(&inode, len)? + 1)?;
+        let ino = incore.ino();
+        let mut h = self
+            .start_for(|meta| Ok(self.allocate_credits(&self.open_inode(meta, ino)?, len)? + 1))?;
+        h.spend_promise(incore);
         let mut inode = self.open_inode(&h, ino)?;
         let found = self.lookup(&h, &inode, at)?;
         let len = found.len.min(len);

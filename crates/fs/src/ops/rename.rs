@@ -40,8 +40,11 @@ impl Filesystem {
     ) -> Result<()> {
         check_name(old_name)?;
         check_name(new_name)?;
+        let names = self.lock_names()?;
         let gone =
             self.retrying(|| self.rename_once(old_dir, old_name, new_dir, new_name, replace))?;
+        // Inode locks come before this one.
+        drop(names);
         // Crash before: the one replaced is on the orphan record.
         gone.map_or(Ok(()), |ino| self.evict(ino))
     }

@@ -1,6 +1,6 @@
 //! Cutting files, or making them longer.
 
-use crate::{Error, Filesystem, Handle, Inode, Result};
+use crate::{Error, Filesystem, Handle, Inode, InodeGuard, Result};
 use ext4_extent::State;
 use ext4_ondisk::inode::InodeFlags;
 use ext4_units::{InodeNr, LogicalBlock};
@@ -11,11 +11,26 @@ impl Filesystem {
     /// Growing is one handle. Shrinking takes several transactions: the first has the new size and
     /// an orphan record, recovery finishes the rest. Also frees what was preallocated beyond the
     /// end, when the size stays the same.
+    ///
+    /// Waits for the inode's lock, direct IO in flight and pages under writeback. Pages behind the
+    /// new end go.
     pub fn truncate(&self, ino: InodeNr, size: u64) -> Result<()> {
+        let guard = self.lock_alone(ino);
+        self.truncate_locked(&guard, size)
+    }
+
+    /// As [`truncate`](Self::truncate), for who holds the lock alone, with no direct IO in flight.
+    /// Waits for [pages under writeback](Self::is_writing_back).
+    pub fn truncate_locked(&self, guard: &InodeGuard, size: u64) -> Result<()> {
+        let incore = guard.alone();
+        let ino = incore.ino();
         let inode = self.open_inode(self.meta(), ino)?;
         check_may_truncate(&inode)?;
         if inode.has_inline_data() {
             return self.truncate_in_inode(ino, size);
+        }
+        if size > inode.i_size {
+            self.zero_tail(ino)?;
         }
         let mut h = self.start(Handle::ORPHAN_CREDITS + 2)?;
         let mut inode = h.inode(ino)?;
@@ -30,6 +45,12 @@ impl Filesystem {
         if grows {
             return Ok(());
         }
+        // Only now: had the handle failed, the pages would still be the file's. From here on nobody
+        // writes back what lies behind the end, and so nothing lands in blocks that are freed.
+        let bytes = self.geometry().block_size;
+        self.zero_in_page(incore, size, bytes.round_up(size));
+        let behind = u32::try_from(bytes.blocks_for(size)).unwrap_or(u32::MAX);
+        self.drop_pages(incore, LogicalBlock(behind)..=LogicalBlock(u32::MAX));
         // Crash here: the old size with all its data, or the new one on the orphan list.
         self.cut_to_size(ino)
     }
@@ -106,8 +127,9 @@ impl Filesystem {
     /// Zeroes the bytes of the last block behind `i_size` (`ext4_block_truncate_page`), which a
     /// later extension would show.
     ///
-    /// The size must be durable before: with the old size, these bytes are the file's.
-    fn zero_tail(&self, ino: InodeNr) -> Result<()> {
+    /// The size must be durable before: with the old size, these bytes are the file's. Where a file
+    /// is about to grow they are zero already, but on a disk that others have written to.
+    pub(crate) fn zero_tail(&self, ino: InodeNr) -> Result<()> {
         let inode = self.inode(self.meta(), ino)?;
         let size = self.geometry().block_size;
         let within = size.within(inode.i_size);

@@ -1,7 +1,7 @@
 //! Names go, and with the last one the inode.
 
 use super::create::check_name;
-use crate::{Error, Filesystem, Handle, Inode, Result};
+use crate::{Error, Filesystem, Handle, Inode, InodeGuard, Result};
 use ext4_ondisk::inode::InodeFlags;
 use ext4_units::InodeNr;
 
@@ -31,6 +31,7 @@ impl Filesystem {
     /// [`release`](Self::release) or recovery: that of a file that is still open.
     pub fn unlink_open(&self, dir: InodeNr, name: &[u8]) -> Result<Unlinked> {
         check_name(name)?;
+        let names = self.lock_names()?;
         let mut h = self.start(UNLINK_CREDITS)?;
         let mut parent = self.dir_to_change(&h, dir)?;
         let mut inode = self.victim(&h, &parent, name)?;
@@ -42,22 +43,34 @@ impl Filesystem {
         let is_last = h.drop_link(&mut inode)?;
         h.put_inode(&inode)?;
         h.stop()?;
+        drop(names);
         Ok(Unlinked { ino: inode.ino, is_last })
     }
 
     /// Frees an inode that [`unlink_open`](Self::unlink_open) left without names.
+    ///
+    /// Waits for the inode's lock, direct IO in flight and pages under writeback. Its pages go.
     pub fn release(&self, ino: InodeNr) -> Result<()> {
+        let guard = self.lock_alone(ino);
+        self.release_locked(&guard)
+    }
+
+    /// As [`release`](Self::release), for who holds the lock alone, with no direct IO in flight.
+    /// Waits for [pages under writeback](Self::is_writing_back).
+    pub fn release_locked(&self, guard: &InodeGuard) -> Result<()> {
+        let ino = guard.alone().ino();
         let inode = self.open_inode(self.meta(), ino)?;
         if inode.links_count != 0 {
             let (found, expected) = ("in use by its names", "an inode without names");
             return Err(Error::WrongType { ino, found, expected });
         }
-        self.evict(ino)
+        self.evict_locked(guard)
     }
 
     /// Removes an empty directory (`ext4_rmdir`).
     pub fn rmdir(&self, dir: InodeNr, name: &[u8]) -> Result<()> {
         check_name(name)?;
+        let names = self.lock_names()?;
         let mut h = self.start(UNLINK_CREDITS)?;
         let mut parent = self.dir_to_change(&h, dir)?;
         let mut inode = self.victim(&h, &parent, name)?;
@@ -73,6 +86,8 @@ impl Filesystem {
         h.drop_dir(&mut inode)?;
         h.put_inode(&inode)?;
         h.stop()?;
+        // Inode locks come before this one.
+        drop(names);
         self.evict(inode.ino)
     }
 
