@@ -1,8 +1,8 @@
 //! What can be typed. What it means is in `run.rs`.
 
 use crate::sections;
-use ext4_cli::{CommonArgs, Target, parse_size, target};
-use std::path::PathBuf;
+use ext4_cli::{CommonArgs, parse_size};
+use std::{ffi::OsString, path::PathBuf};
 
 /// Writes a file inside an unmounted ext4 image with direct IO, journaled and crash-safe
 #[derive(Clone, Debug, clap::Parser)]
@@ -17,13 +17,9 @@ pub struct Args {
     /// The image or block device and the path inside it
     ///
     /// `IMAGE:/PATH`, split at the last `:/`. IMAGE may end in `@OFFSET` (the filesystem starts at
-    /// that byte) or `#N` (partition N of a GPT or MBR).
-    #[arg(
-        value_name = "IMAGE:/PATH",
-        value_parser = target::value_parser(),
-        required_unless_present = "tour"
-    )]
-    pub target: Option<Target>,
+    /// that byte) or `#N` (partition N of a GPT or MBR). With --script the image alone.
+    #[arg(value_name = "IMAGE:/PATH", required_unless_present = "tour")]
+    pub target: Option<OsString>,
 
     /// Where in the file to begin
     ///
@@ -123,6 +119,39 @@ pub struct Args {
     #[arg(long, exclusive = true)]
     pub tour: bool,
 
+    /// Run a job file of operations against the image
+    ///
+    /// One operation a line, with an optional label in front that says who does it; see JOB FILES
+    /// in the man page. All of it must make sense before the image is opened.
+    #[arg(
+        long, value_name = "FILE", help_heading = "Laboratory",
+        conflicts_with_all = [
+            "offset", "input", "length", "append", "truncate", "no_create", "mode", "uid", "gid",
+            "dsync", "sync", "nowait", "in_flight", "transfer", "dry_run",
+        ]
+    )]
+    pub script: Option<PathBuf>,
+
+    /// Interleave the labels of the script as threads, by a generator with this seed
+    ///
+    /// The same seed gives the same order. Without it lines are done in the given order.
+    #[arg(long, value_name = "N", requires = "script", help_heading = "Laboratory")]
+    pub seed: Option<u64>,
+
+    /// Show each step of the script with both sizes, orphan record and transaction
+    #[arg(long, requires = "script", help_heading = "Laboratory")]
+    pub trace: bool,
+
+    /// Leave the image as a power cut right after this step would
+    ///
+    /// Steps are numbered as --trace shows them. What the device has taken stays, nothing else is
+    /// done to it.
+    #[arg(
+        long, value_name = "STEP", requires = "script", help_heading = "Laboratory",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub crash_at: Option<u64>,
+
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take them for the program's description")]
     pub common: CommonArgs,
@@ -158,7 +187,7 @@ mod tests {
     fn the_line_of_the_manual_parses() {
         let line = "dio-write disk.img:/db.bin --offset 1M --in-flight 4 --transfer 64k --mode 600";
         let args = Args::try_parse_from(line.split(' ')).unwrap();
-        assert_eq!(args.target.unwrap().path, b"/db.bin");
+        assert_eq!(args.target.unwrap(), "disk.img:/db.bin");
         assert_eq!((args.offset, args.in_flight, args.transfer), (1 << 20, 4, 65536));
         assert_eq!(args.mode, 0o600);
     }
@@ -166,7 +195,9 @@ mod tests {
     #[test]
     fn what_contradicts_itself_is_refused() {
         refused(&[], "required");
-        refused(&["disk.img"], "no path inside the image");
+        refused(&["d:/x", "--trace"], "required");
+        refused(&["d", "--script", "s", "--append"], "cannot be used with");
+        refused(&["d", "--script", "s", "--crash-at", "0"], "not in 1..");
         refused(&["d:/x", "--append", "--offset", "1"], "cannot be used with");
         refused(&["d:/x", "--no-create", "--mode", "600"], "cannot be used with");
         refused(&["d:/x", "--mode", "888"], "not a mode");

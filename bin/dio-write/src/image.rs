@@ -1,8 +1,8 @@
 //! Opening the image, and what its errors mean for the exit code.
 
-use ext4_blockdev::{FileDevice, Location, OpenError, OpenMode};
+use ext4_blockdev::{BlockDevice, FileDevice, Location, OpenError, OpenMode};
 use ext4_cli::{Failure, Report, clock};
-use ext4_fs::Clock;
+use ext4_fs::{Clock, Filesystem, RecoverOptions, recover};
 use std::{ffi::OsStr, sync::Arc, time::Duration};
 
 /// Opens an image, or a part of one, and says what the user should know about it.
@@ -17,6 +17,45 @@ pub(crate) fn open(
         report.note(note);
     }
     Ok(Arc::new(device))
+}
+
+/// Opens the filesystem for writing as a mount would, and says what recovery did.
+pub(crate) fn open_fs(
+    device: Arc<dyn BlockDevice>,
+    image: &OsStr,
+    report: &Report,
+) -> Result<Filesystem, Failure> {
+    let image = image.display();
+    let reader = Filesystem::open_read(Arc::clone(&device)).ok();
+    if reader.is_some_and(|fs| fs.has_errors().unwrap_or(false)) {
+        return Err(recorded_errors());
+    }
+    let options = RecoverOptions::new(clock());
+    let recovered = recover(device, &options).map_err(|err| fs_failure(&err))?;
+    let found = &recovered.report;
+    if found.has_errors {
+        // The log had them: recovery has moved them into the superblock.
+        recovered.fs.close().map_err(|err| fs_failure(&err))?;
+        return Err(recorded_errors());
+    }
+    if let Some(replayed) = &found.replayed {
+        let n = replayed.transactions;
+        report.note(format_args!("{image}: journal replayed, {n} transactions"));
+    }
+    if !found.orphans.is_empty() {
+        let n = found.orphans.len();
+        report.note(format_args!("{image}: {n} orphan inodes cleaned"));
+    }
+    if !recovered.fs.journal().has_log() {
+        let what = "no journal, a crash in the middle may leave the image inconsistent";
+        report.note(format_args!("{image}: {what}"));
+    }
+    Ok(recovered.fs)
+}
+
+/// Where errors are recorded nobody knows what can be trusted.
+fn recorded_errors() -> Failure {
+    Failure::damage("errors are recorded in the superblock (s_state), run a full check first")
 }
 
 /// The time of this run.

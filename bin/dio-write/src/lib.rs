@@ -6,6 +6,7 @@ mod image;
 mod input;
 pub mod outcome;
 pub mod run;
+mod script;
 pub mod sections;
 mod tour;
 

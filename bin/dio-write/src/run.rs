@@ -2,15 +2,15 @@
 
 use crate::{
     cli::Args,
-    image::{clock, dio_failure, fs_failure, open},
+    image::{dio_failure, fs_failure, open, open_fs},
     input::Input,
     outcome::{Outcome, Planned},
-    tour,
+    script, tour,
 };
 use ext4_blockdev::{BlockDevice, OpenMode, Overlay};
 use ext4_cli::{Exit, Failure, Progress, Report, Stop, Target};
 use ext4_dio::{DirectWrite, Offset, Request, Step, Sync};
-use ext4_fs::{Error, Filesystem, Last, NewFile, RecoverOptions, recover, type_name};
+use ext4_fs::{Error, Filesystem, Last, NewFile, type_name};
 use ext4_units::InodeNr;
 use std::{fmt, sync::Arc};
 
@@ -23,7 +23,14 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     if args.tour {
         return tour::run(&report);
     }
-    let target = args.target.as_ref().ok_or_else(|| Failure::usage("no target"))?;
+    if let Some(file) = &args.script {
+        return script::run(args, file, &report);
+    }
+    let typed = args.target.as_ref().ok_or_else(|| Failure::usage("no target"))?;
+    let target = &Target::parse(typed).map_err(|err| {
+        let what = format!("{err}; only --script takes the image alone (see --help)");
+        Failure::usage(what).at(typed.display())
+    })?;
     let stop =
         Stop::install().map_err(|err| Failure::operational(format_args!("signals: {err}")))?;
     let image = target.image.to_string_lossy().into_owned();
@@ -45,7 +52,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn go(&self, device: Arc<dyn BlockDevice>, input: Input) -> Result<Exit, Failure> {
-        let fs = self.open_fs(device)?;
+        let fs = open_fs(device, &self.target.image, &self.report)?;
         let res = self.write(&fs, input);
         // Also after an error: what was done before it is consistent, and belongs home.
         let closed = fs.close().map_err(|err| fs_failure(&err));
@@ -53,34 +60,6 @@ impl Run<'_> {
         closed?;
         self.report.show(&outcome)?;
         Ok(outcome.exit())
-    }
-
-    fn open_fs(&self, device: Arc<dyn BlockDevice>) -> Result<Filesystem, Failure> {
-        let reader = Filesystem::open_read(Arc::clone(&device)).ok();
-        if reader.is_some_and(|fs| fs.has_errors().unwrap_or(false)) {
-            return Err(recorded_errors());
-        }
-        let options = RecoverOptions::new(clock());
-        let recovered = recover(device, &options).map_err(|err| fs_failure(&err))?;
-        let report = &recovered.report;
-        if report.has_errors {
-            // The log had them: recovery has moved them into the superblock.
-            recovered.fs.close().map_err(|err| fs_failure(&err))?;
-            return Err(recorded_errors());
-        }
-        if let Some(replayed) = &report.replayed {
-            let n = replayed.transactions;
-            self.report.note(format_args!("{}: journal replayed, {n} transactions", self.image));
-        }
-        if !report.orphans.is_empty() {
-            let n = report.orphans.len();
-            self.report.note(format_args!("{}: {n} orphan inodes cleaned", self.image));
-        }
-        if !recovered.fs.journal().has_log() {
-            let what = "no journal, a crash in the middle may leave the image inconsistent";
-            self.report.note(format_args!("{}: {what}", self.image));
-        }
-        Ok(recovered.fs)
     }
 
     fn write(&self, fs: &Filesystem, mut input: Input) -> Result<Outcome, Failure> {
@@ -205,9 +184,4 @@ impl Run<'_> {
         let parent = fs.resolve_parent(fs.meta(), &self.target.path)?;
         fs.unlink(parent.dir.ino, &parent.name)
     }
-}
-
-/// Where errors are recorded nobody knows what can be trusted.
-fn recorded_errors() -> Failure {
-    Failure::damage("errors are recorded in the superblock (s_state), run a full check first")
 }

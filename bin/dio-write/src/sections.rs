@@ -45,6 +45,74 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "JOB FILES",
+        body: &[
+            Para::Text(
+                "--script FILE runs operations on one open filesystem, one a line. A label in \
+                 front, such as a:, says who does it: with --seed each label is a thread, and a \
+                 generator chooses which of them does its next step; without, lines are done one \
+                 after the other. A line without a label is done alone, after all before it and \
+                 before all that follow; but what has to wait for somebody lets the next lines \
+                 begin. What is written says of each 32 bytes which line wrote them, and where.",
+            ),
+            Para::Text(
+                "Sizes are bytes, with k, M and G for powers of 1024. From # on a line is a \
+                 comment. OFFSET may be the word append.",
+            ),
+            Para::Item("create PATH [MODE], open PATH", "Makes a file; or asks that it is there."),
+            Para::Item(
+                "direct PATH OFFSET LENGTH [nowait] [dsync|sync] [relaxed] [depth N] [chunk SIZE]",
+                "A direct write, as strict about alignment as the kernel unless relaxed.",
+            ),
+            Para::Item(
+                "submit PATH OFFSET LENGTH ..., wait",
+                "An asynchronous one with the same options, and taking all completions.",
+            ),
+            Para::Item(
+                "buffered PATH OFFSET LENGTH [dsync|sync]",
+                "A write into the page cache, with delayed allocation.",
+            ),
+            Para::Item(
+                "writeback PATH [OFFSET LENGTH]",
+                "Writes dirty pages and allocates their blocks; nothing becomes durable.",
+            ),
+            Para::Item(
+                "fsync PATH, fdatasync PATH, sync, commit",
+                "Makes a file durable, or everything; or only commits the running transaction.",
+            ),
+            Para::Item(
+                "truncate PATH SIZE, fallocate PATH OFFSET LENGTH [keep-size], \
+                 punch PATH OFFSET LENGTH",
+                "Sets the size, preallocates, makes a hole.",
+            ),
+            Para::Item(
+                "chmod PATH MODE, unlink PATH [open], close PATH",
+                "Changes the inode; removes the name. A file unlinked open is there until close.",
+            ),
+            Para::Item(
+                "read PATH OFFSET LENGTH [is zeros|is line N|is NAME], size PATH",
+                "Reads and compares; NAME is what a write with as NAME wrote. Asks for i_size.",
+            ),
+            Para::Item(
+                "... until STEP, finish",
+                "Stops the operation after its next step of this kind (mapped, submitted, \
+                 drained, blocked ...; a wrong one is answered with the list), and goes on with \
+                 the label's operation that is stopped. What is still stopped at the end of the \
+                 script is finished there.",
+            ),
+            Para::Item(
+                "... expect ERRNO|N",
+                "The operation must fail so, or end with this number of bytes. One that fails \
+                 unexpectedly ends the run.",
+            ),
+            Para::Item(
+                "crash",
+                "The power goes: what the device has taken stays. Lines behind it see the image \
+                 recovered; at the end of the script it stays as the power cut left it.",
+            ),
+        ],
+    },
+    Section {
         title: "EXIT STATUS",
         body: &[
             Para::Code(Exit::OK, "Written and durable."),
@@ -55,7 +123,8 @@ pub const SECTIONS: &[Section] = &[
             Para::Code(
                 Exit::OPERATIONAL,
                 "It could not be done: not ext4, a feature that is not supported, no such path, \
-                 no space, in use, read-only, a device error.",
+                 no space, in use, read-only, a device error; or a script's operation did not \
+                 end as expected.",
             ),
             Para::Code(Exit::USAGE, "Wrong usage; nothing was opened."),
             Para::Code(Exit::CANCELLED, "Stopped by a signal; the image is consistent."),
@@ -90,6 +159,10 @@ pub const SECTIONS: &[Section] = &[
             Para::Example(
                 "dio-write disk.img@1M:/log --append --dry-run < line",
                 "Shows how a write at the end would go, in a filesystem that starts at 1 MiB.",
+            ),
+            Para::Example(
+                "dio-write disk.img --script race.job --seed 7 --trace",
+                "Runs the operations of a job file, interleaved by a seed, and shows each step.",
             ),
             Para::Example("dio-write --tour", "Shows a power cut and the recovery after it."),
         ],

@@ -34,13 +34,6 @@ impl Target {
     }
 }
 
-/// The parser of [`Target`] for a command line.
-pub fn value_parser() -> impl clap::builder::TypedValueParser<Value = Target> {
-    clap::builder::TypedValueParser::try_map(clap::builder::OsStringValueParser::new(), |it| {
-        Target::parse(&it)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -198,6 +198,11 @@ impl Journal {
         self.or_abort_with(&mut writer, res)
     }
 
+    /// The transaction that handles stop into now (`j_running_transaction`); it may be empty still.
+    pub fn running_tid(&self) -> Tid {
+        self.state().running.tid
+    }
+
     /// The device of the filesystem.
     pub fn device(&self) -> &Arc<dyn BlockDevice> {
         &self.dev

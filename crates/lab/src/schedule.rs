@@ -1,0 +1,402 @@
+//! Who goes on next.
+
+use crate::{
+    Error, Row, Waiting,
+    script::{Action, Expect, Line, Op, Script, errno_name, steps::BLOCKED},
+    stamp::StampReader,
+    task::{self, Context, Failed, Progress, Task},
+};
+use ext4_fs::{Filesystem, Inode};
+use ext4_units::InodeNr;
+use std::ops::ControlFlow;
+
+/// How lines with different labels are interleaved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Not at all: one after the other, but for what is stopped by `until` or has to wait.
+    Given,
+    /// By a generator with this seed: each label is a thread of its own.
+    Seeded(u64),
+}
+
+/// How a part of a script ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All of it was done.
+    Done,
+    /// At a `crash`: what was stopped in the middle stays there.
+    Crash,
+    /// Whoever watches it broke off.
+    Cut,
+}
+
+/// A run of a script, part after part: a `crash` ends a part, and whatever opens the filesystem
+/// again may go on with the next.
+#[derive(Debug)]
+pub struct Session<'s> {
+    script: &'s Script,
+    order: Order,
+    random: u64,
+    n_steps: u64,
+    /// Index of the line to go on with.
+    next: usize,
+}
+
+impl<'s> Session<'s> {
+    /// The beginning.
+    pub fn new(script: &'s Script, order: Order) -> Self {
+        let random = if let Order::Seeded(seed) = order { seed } else { 0 };
+        Self { script, order, random, n_steps: 0, next: 0 }
+    }
+
+    /// Whether lines are left.
+    pub fn has_more(&self) -> bool {
+        self.next < self.script.lines.len()
+    }
+
+    /// How many steps were done.
+    pub fn n_steps(&self) -> u64 {
+        self.n_steps
+    }
+
+    /// Runs up to the next `crash`, or to the end, where what is still stopped is finished.
+    ///
+    /// `watch` sees each step after it was done, and may break off; then everything stays in the
+    /// middle, as at a crash. After an error what had begun is still brought to its end, so that
+    /// the filesystem can be closed.
+    pub fn run(
+        &mut self,
+        fs: &Filesystem,
+        watch: &mut dyn FnMut(Row) -> ControlFlow<()>,
+    ) -> Result<Ended, Error> {
+        let rest = self.script.lines.get(self.next..).unwrap_or_default();
+        let len = rest.iter().position(|it| it.action == Action::Crash);
+        let lines = &rest[..len.unwrap_or(rest.len())];
+        self.next += lines.len() + usize::from(len.is_some());
+        let mut sources: Vec<_> = lines.iter().map(|it| task::source(self.script, it)).collect();
+        let mut run = Run {
+            cx: Context::new(fs, self.script),
+            statuses: vec![Status::New; lines.len()],
+            sources: sources.iter_mut().map(Option::as_mut).collect(),
+            active: Vec::new(),
+            progress: 0,
+            last_path: None,
+            finishes: len.is_none(),
+            lines,
+            session: self,
+            watch,
+        };
+        let ended = run.go()?;
+        Ok(if ended == Ended::Done && len.is_some() { Ended::Crash } else { ended })
+    }
+
+    /// SplitMix64.
+    fn below(&mut self, n: usize) -> usize {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        usize::try_from(z % (n.max(1) as u64)).unwrap_or(0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    New,
+    Active,
+    /// Done, or stopped where it was to stop.
+    Over,
+}
+
+/// An operation that has begun.
+struct Active<'a> {
+    /// Index of the line that drives it: its own, or a `finish`.
+    line: usize,
+    op: &'a Op,
+    task: Box<dyn Task<'a> + 'a>,
+    is_stopped: bool,
+    /// What it waits for, and how much had happened when it last tried.
+    blocked: Option<(String, u64)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    Start(usize),
+    Step(usize),
+}
+
+struct Run<'a, 's, 'w> {
+    session: &'w mut Session<'s>,
+    cx: Context<'a>,
+    lines: &'a [Line],
+    statuses: Vec<Status>,
+    sources: Vec<Option<&'a mut StampReader>>,
+    active: Vec<Active<'a>>,
+    /// Counts what happened, so that who waits is not asked again before something did.
+    progress: u64,
+    last_path: Option<&'a str>,
+    /// Whether what is still stopped at the end is finished.
+    finishes: bool,
+    watch: &'w mut dyn FnMut(Row) -> ControlFlow<()>,
+}
+
+impl<'a> Run<'a, '_, '_> {
+    fn go(&mut self) -> Result<Ended, Error> {
+        loop {
+            let Some(choice) = self.choose() else {
+                if self.statuses.iter().any(|&it| it != Status::Over) {
+                    let deadlock = self.deadlock();
+                    self.wind_up();
+                    return Err(deadlock);
+                }
+                if !self.finishes || self.active.is_empty() {
+                    return Ok(Ended::Done);
+                }
+                self.active.iter_mut().for_each(|it| it.is_stopped = false);
+                continue;
+            };
+            let res = match choice {
+                Choice::Start(line) => self.start(line),
+                Choice::Step(idx) => self.step(idx),
+            };
+            match res {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return Ok(Ended::Cut),
+                Err(err) => {
+                    self.wind_up();
+                    return Err(err);
+                }
+            }
+        }
+    }
+
+    /// Brings what has begun to its end; its errors do not matter any more.
+    fn wind_up(&mut self) {
+        loop {
+            let before = self.active.len();
+            self.active.retain_mut(|it| {
+                loop {
+                    match it.task.step(&mut self.cx) {
+                        Ok(Progress::Did(..)) => {}
+                        Ok(Progress::Blocked(_)) => return true,
+                        Ok(Progress::Done(..)) | Err(_) => return false,
+                    }
+                }
+            });
+            if self.active.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn choose(&mut self) -> Option<Choice> {
+        let running: Vec<usize> = (0..self.active.len())
+            .filter(|&idx| {
+                let it = &self.active[idx];
+                !it.is_stopped && it.blocked.as_ref().is_none_or(|it| it.1 != self.progress)
+            })
+            .collect();
+        let startable = |lenient| -> Vec<usize> {
+            (0..self.lines.len()).filter(|&line| self.may_start(line, lenient)).collect()
+        };
+        let lenient = |strict: Vec<usize>| {
+            // Nobody can go on: who waits may wait for what comes later.
+            if strict.is_empty() && running.is_empty() { startable(true) } else { strict }
+        };
+        match self.session.order {
+            Order::Given => {
+                let lowest = running.iter().copied().min_by_key(|&idx| self.active[idx].line);
+                let step = lowest.map(Choice::Step);
+                step.or_else(|| lenient(startable(false)).first().copied().map(Choice::Start))
+            }
+            Order::Seeded(_) => {
+                let startable = lenient(startable(false));
+                let all: Vec<_> = running
+                    .iter()
+                    .map(|&it| Choice::Step(it))
+                    .chain(startable.into_iter().map(Choice::Start))
+                    .collect();
+                if all.is_empty() { None } else { Some(all[self.session.below(all.len())]) }
+            }
+        }
+    }
+
+    /// Whether a line can begin: its actor is free, and the lines it must come after are over.
+    /// `lenient` lets those pass that wait for something.
+    fn may_start(&self, line: usize, lenient: bool) -> bool {
+        if self.statuses[line] != Status::New {
+            return false;
+        }
+        let new = &self.lines[line];
+        (0..line).all(|before| {
+            let old = &self.lines[before];
+            let is_ordered =
+                self.session.order == Order::Given || new.actor.is_none() || old.actor.is_none();
+            match self.statuses[before] {
+                Status::Over => true,
+                _ if new.actor == old.actor => false,
+                Status::Active => !is_ordered || lenient,
+                Status::New => !is_ordered,
+            }
+        })
+    }
+
+    fn start(&mut self, line: usize) -> Result<ControlFlow<()>, Error> {
+        let new = &self.lines[line];
+        self.statuses[line] = Status::Active;
+        match &new.action {
+            Action::Op(op) => {
+                if let Some(path) = op.path() {
+                    self.last_path = Some(path);
+                }
+                let source = self.sources[line].take();
+                match task::begin(&mut self.cx, new, op, source) {
+                    Ok(task) => {
+                        let active = Active { line, op, task, is_stopped: false, blocked: None };
+                        self.active.push(active);
+                        Ok(ControlFlow::Continue(()))
+                    }
+                    Err(failed) => self.ended(line, op, Err(failed)),
+                }
+            }
+            Action::Finish => {
+                let lines = self.lines;
+                let stopped = self
+                    .active
+                    .iter_mut()
+                    .find(|it| it.is_stopped && lines[it.line].actor == new.actor);
+                if let Some(stopped) = stopped {
+                    stopped.is_stopped = false;
+                    stopped.line = line;
+                    return Ok(ControlFlow::Continue(()));
+                }
+                // It came to its end before the step at which it was to stop, which was told.
+                self.statuses[line] = Status::Over;
+                Ok(ControlFlow::Continue(()))
+            }
+            Action::Crash => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    fn step(&mut self, idx: usize) -> Result<ControlFlow<()>, Error> {
+        let Active { line, op, .. } = self.active[idx];
+        let progress = self.active[idx].task.step(&mut self.cx);
+        if let Some(path) = op.path() {
+            self.last_path = Some(path);
+        }
+        let stops = |event: &str| self.lines[line].until.as_deref() == Some(event);
+        match progress {
+            Ok(Progress::Did(event, what)) => {
+                self.progress += 1;
+                self.active[idx].blocked = None;
+                if stops(event) {
+                    self.active[idx].is_stopped = true;
+                    self.statuses[line] = Status::Over;
+                }
+                Ok(self.tell(line, op, event, what))
+            }
+            Ok(Progress::Blocked(on)) => {
+                let known = self.active[idx].blocked.take();
+                self.active[idx].blocked = Some((on.clone(), self.progress));
+                if stops(BLOCKED) {
+                    self.active[idx].is_stopped = true;
+                    self.statuses[line] = Status::Over;
+                }
+                if known.is_some_and(|it| it.0 == on) {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                Ok(self.tell(line, op, BLOCKED, on))
+            }
+            Ok(Progress::Done(result, what)) => {
+                self.progress += 1;
+                self.active.remove(idx);
+                self.ended(line, op, Ok((result, what)))
+            }
+            Err(failed) => {
+                self.progress += 1;
+                self.active.remove(idx);
+                self.ended(line, op, Err(failed))
+            }
+        }
+    }
+
+    /// An operation came to its end: is it the one that was expected?
+    fn ended(
+        &mut self,
+        line: usize,
+        op: &'a Op,
+        res: Result<(u64, String), Failed>,
+    ) -> Result<ControlFlow<()>, Error> {
+        self.statuses[line] = Status::Over;
+        let Line { nr, until, expect, .. } = &self.lines[line];
+        let (nr, op_text) = (*nr, op.to_string());
+        let unexpected = |found: String, expected: String| {
+            Err(Error::Unexpected { line: nr, op: op_text.clone(), found, expected })
+        };
+        let told = match &res {
+            Ok((_, what)) => self.tell(line, op, "done", what.clone()),
+            Err(Failed { errno, .. }) => self.tell(line, op, "failed", errno_name(*errno)),
+        };
+        match (res, expect) {
+            (Ok(_), _) if until.is_some() => {
+                let step = until.as_deref().unwrap_or_default();
+                unexpected("done".to_owned(), format!("the step `{step}` on the way"))
+            }
+            (Err(failed), Some(Expect::Errno(errno))) if failed.errno == *errno => Ok(told),
+            (Err(Failed { errno, message }), None) => {
+                Err(Error::Failed { line: nr, op: op_text, errno, message })
+            }
+            (Err(Failed { errno, message }), Some(expect)) => {
+                unexpected(format!("{}: {message}", errno_name(errno)), expected(expect))
+            }
+            (Ok((result, _)), Some(Expect::Result(n))) if result != *n => {
+                unexpected(format!("{result}"), format!("{n}"))
+            }
+            (Ok(_), Some(expect @ Expect::Errno(_))) => {
+                unexpected("done".to_owned(), expected(expect))
+            }
+            (Ok(_), _) => Ok(told),
+        }
+    }
+
+    /// Tells one step to whoever watches.
+    fn tell(&mut self, line: usize, op: &Op, event: &'static str, what: String) -> ControlFlow<()> {
+        self.session.n_steps += 1;
+        let fs = self.cx.fs;
+        let ino: Option<InodeNr> = self.last_path.and_then(|path| self.cx.find(path).ok());
+        let inode = ino.and_then(|ino| fs.inode(fs.meta(), ino).ok());
+        let Line { nr, .. } = self.lines[line];
+        (self.watch)(Row {
+            step: self.session.n_steps,
+            line: nr,
+            actor: self.lines[line].who().to_owned(),
+            operation: op.to_string(),
+            event,
+            what,
+            i_size: inode.as_ref().map(|it| it.i_size),
+            i_disksize: inode.as_ref().map(Inode::i_disksize),
+            orphan: ino.map(|ino| fs.is_orphan(ino)),
+            tid: fs.journal().running_tid().0,
+        })
+    }
+
+    fn deadlock(&self) -> Error {
+        let waiting = self.active.iter().map(|it| Waiting {
+            line: self.lines[it.line].nr,
+            op: it.op.to_string(),
+            on: match &it.blocked {
+                Some((on, _)) if !it.is_stopped => on.clone(),
+                _ => "is stopped".to_owned(),
+            },
+        });
+        Error::Deadlock(waiting.collect())
+    }
+}
+
+fn expected(expect: &Expect) -> String {
+    match expect {
+        Expect::Errno(nr) => errno_name(*nr),
+        Expect::Result(n) => n.to_string(),
+    }
+}

@@ -1,0 +1,79 @@
+//! A direct write, stepped.
+
+use super::{Context, Failed, Progress, Task};
+use crate::{script::Write, stamp::StampReader};
+use ext4_dio::{DirectWrite, LockMode, Offset, Request, Step};
+use ext4_fs::Filesystem;
+use ext4_units::InodeNr;
+
+/// A direct write, whose state machine is stepped as it is.
+pub(super) struct Direct<'fs> {
+    write: DirectWrite<'fs>,
+}
+
+/// What the script asks for, as the library takes it.
+pub(super) fn request(write: &Write) -> Request {
+    let offset = write.offset.map_or(Offset::Append, Offset::At);
+    let mut request = Request::new(offset, Some(write.len));
+    request.sync = write.sync;
+    request.nowait = write.nowait;
+    request.is_strict = write.is_strict;
+    request.depth = write.depth;
+    request.chunk = write.chunk;
+    request
+}
+
+impl<'fs> Direct<'fs> {
+    pub(super) fn new(
+        fs: &'fs Filesystem,
+        ino: InodeNr,
+        write: &Write,
+        source: &'fs mut StampReader,
+    ) -> Self {
+        Self { write: DirectWrite::new(fs, ino, request(write), source) }
+    }
+}
+
+impl<'fs> Task<'fs> for Direct<'fs> {
+    fn step(&mut self, _: &mut Context<'fs>) -> Result<Progress, Failed> {
+        Ok(told(self.write.step()?))
+    }
+}
+
+/// A step of the library in the words of a trace.
+fn told(step: Step) -> Progress {
+    match step {
+        Step::Checked(None) => Progress::Did("checked", "checked, not direct".to_owned()),
+        Step::Checked(Some(plan)) => {
+            let how = match (plan.extends, plan.overwrites, plan.onto_unwritten) {
+                (true, ..) => "extends",
+                (false, false, _) => "into a hole",
+                (false, true, true) => "onto unwritten",
+                (false, true, false) => "overwrites",
+            };
+            let lock = match plan.lock {
+                LockMode::Shared => "shared",
+                LockMode::Exclusive => "exclusive",
+            };
+            let unaligned = if plan.is_unaligned { ", unaligned" } else { "" };
+            Progress::Did("checked", format!("checked at {}: {how}{unaligned}, {lock}", plan.pos))
+        }
+        Step::Modified => Progress::Did("modified", "times set".to_owned()),
+        Step::OrphanAdded => Progress::Did("orphan", "orphan record added".to_owned()),
+        Step::Mapped { lblk, len, changed } => {
+            let how = if changed { "allocated" } else { "found" };
+            Progress::Did("mapped", format!("mapped: blocks {lblk}+{len} {how}"))
+        }
+        Step::Submitted { len } => Progress::Did("submitted", format!("submitted {len} bytes")),
+        Step::Drained => Progress::Did("drained", "drained: data on the device".to_owned()),
+        Step::Converted { lblk, len } => {
+            Progress::Did("converted", format!("converted: blocks {lblk}+{len} written"))
+        }
+        Step::Sized { size } => Progress::Did("sized", format!("size {size}, orphan record gone")),
+        Step::Buffered { len } => Progress::Did("buffered", format!("buffered {len} bytes")),
+        Step::Synced => Progress::Did("synced", "synced".to_owned()),
+        Step::Done(outcome) => {
+            Progress::Done(outcome.written, format!("done: {} bytes", outcome.written))
+        }
+    }
+}
