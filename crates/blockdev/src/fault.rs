@@ -34,6 +34,12 @@ pub enum Failure {
     },
     /// It is said to have succeeded and nothing was done. A lost read returns zeros.
     Lost,
+    /// The write is said to have succeeded, but only its first sectors (of 512 bytes) reached the
+    /// device. A read or flush is lost.
+    Cut {
+        /// How many sectors are written, at most as many as the write has.
+        sectors: usize,
+    },
 }
 
 /// Which operation fails, and how.
@@ -134,7 +140,7 @@ impl FaultDevice {
         let nr = *count;
         let is_due = |it: &&Fault| it.op == op && (nr == it.nth || it.and_all_after && nr > it.nth);
         let failure = state.faults.iter().find(is_due).map(|it| it.failure);
-        if op != Op::Read && !matches!(failure, None | Some(Failure::Lost)) {
+        if op != Op::Read && failure.is_some_and(|it| error_of(it).is_some()) {
             state.is_poisoned = true;
         }
         Ok(failure)
@@ -150,8 +156,10 @@ impl FaultDevice {
 
     /// What a write with this fault returns, and what it leaves behind.
     fn fail_write(&self, failure: Failure, offset: u64, buf: &[u8]) -> Result<()> {
-        if let Failure::Torn { sectors } = failure {
-            let n = sectors.saturating_mul(SECTOR).min(buf.len());
+        if let Failure::Torn { sectors } | Failure::Cut { sectors } = failure {
+            // Sectors are the device's, wherever the write begins.
+            let within = usize::try_from(offset % SECTOR as u64).unwrap_or(0);
+            let n = sectors.saturating_mul(SECTOR).saturating_sub(within).min(buf.len());
             self.inner.write_at(offset, &buf[..n])?;
         }
         match error_of(failure) {
@@ -169,7 +177,7 @@ fn error_of(failure: Failure) -> Option<io::Error> {
             Some(rustix::io::Errno::IO.into())
         }
         Failure::Error(kind) => Some(kind.into()),
-        Failure::Lost => None,
+        Failure::Lost | Failure::Cut { .. } => None,
     }
 }
 
@@ -304,12 +312,29 @@ mod tests {
     }
 
     #[test]
+    fn a_torn_write_that_begins_inside_a_sector_ends_with_one() {
+        let fault = Fault::once(Op::Write, 1).with(Failure::Torn { sectors: 2 });
+        let (memory, device) = device(&[fault]);
+        device.write_at(100, &[7; 2048]).unwrap_err();
+        assert_eq!(memory.contents()[1020..1028], [7, 7, 7, 7, 0, 0, 0, 0]);
+    }
+
+    #[test]
     fn a_lost_write_is_acknowledged_and_gone() {
         let fault = Fault::once(Op::Write, 1).with(Failure::Lost);
         let (memory, device) = device(&[fault]);
         device.write_at(0, &[7; 4]).unwrap();
         device.write_at(4, &[8; 4]).unwrap();
         assert_eq!(memory.contents()[..8], [0, 0, 0, 0, 8, 8, 8, 8]);
+    }
+
+    #[test]
+    fn a_cut_write_is_acknowledged_and_half_there() {
+        let fault = Fault::once(Op::Write, 1).with(Failure::Cut { sectors: 1 });
+        let (memory, device) = device(&[fault]);
+        device.write_at(0, &[7; 1024]).unwrap();
+        device.flush().unwrap();
+        assert_eq!(memory.contents()[508..516], [7, 7, 7, 7, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Error {
         const EPERM: i32 = 1;
         match self {
             Self::Fs(err) => err.errno(),
-            Self::Data { .. } => 5,
+            Self::Data { source, .. } => data_errno(source),
             Self::Source { .. } => 14,
             Self::NotAFile { is_dir: true, .. } => 21,
             Self::NotAFile { .. } | Self::Misaligned { .. } => 22,
@@ -108,6 +108,19 @@ impl Error {
             Self::WouldWait { .. } => 11,
             Self::NoDirectIo { .. } => 95,
         }
+    }
+}
+
+/// The kernel passes on what the device says of data (`blk_status_to_errno`): no space below, which
+/// only a thin device or a sparse file has, or plain failure.
+fn data_errno(source: &ext4_blockdev::Error) -> i32 {
+    match source {
+        ext4_blockdev::Error::Write { source, .. }
+            if source.kind() == io::ErrorKind::StorageFull =>
+        {
+            28
+        }
+        _ => 5,
     }
 }
 

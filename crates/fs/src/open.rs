@@ -95,12 +95,17 @@ impl Filesystem {
         // Crash here: needs_recovery is set and the log is whole, or already empty.
         self.journal().checkpoint()?;
         let has_orphans = !self.orphans().is_empty();
+        let has_log = self.journal().has_log();
         self.change_superblock_in_place(|raw| {
             clear(&mut raw.s_feature_incompat, Incompat::RECOVER.bits());
             if !has_orphans {
                 clear(&mut raw.s_feature_ro_compat, RoCompat::ORPHAN_PRESENT.bits());
             }
-            raw.s_state.set(raw.s_state.get() | (self.superblock().state & State::VALID).bits());
+            // Without a log, nobody will finish what a failure has left; e2fsck has to look.
+            if has_log || !has_orphans {
+                let valid = (self.superblock().state & State::VALID).bits();
+                raw.s_state.set(raw.s_state.get() | valid);
+            }
         })?;
         mmp::release(&**self.device(), self.superblock())
     }

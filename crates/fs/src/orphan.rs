@@ -27,6 +27,8 @@ pub(crate) enum Record {
     List,
     /// In a slot of the orphan file.
     File(file::Slot),
+    /// Nowhere on disk, without a log: a filesystem that is closed with one is not valid.
+    Memory,
 }
 
 /// One change of the set, applied when the handle that made it stops.
@@ -98,13 +100,15 @@ impl Handle<'_> {
     pub const ORPHAN_CREDITS: usize = 3;
 
     /// Records `inode`, so that recovery after a crash truncates it to its size, or deletes it when
-    /// it has no links (`ext4_orphan_add`). Nothing to do when it is recorded already, or without
-    /// a log. The caller writes the inode back, in this handle.
+    /// it has no links (`ext4_orphan_add`). Nothing to do when it is recorded already; without a log
+    /// the record is in memory only. The caller writes the inode back, in this handle.
     pub fn orphan_add(&mut self, inode: &mut Inode) -> Result<()> {
-        if !self.fs().journal().has_log() || self.orphan_record(inode.ino).is_some() {
+        if self.orphan_record(inode.ino).is_some() {
             return Ok(());
         }
-        let record = if self.fs().superblock().features.has_compat(Compat::ORPHAN_FILE)
+        let record = if !self.fs().journal().has_log() {
+            Record::Memory
+        } else if self.fs().superblock().features.has_compat(Compat::ORPHAN_FILE)
             && let Some(slot) = file::take(self, inode.ino)?
         {
             Record::File(slot)
@@ -123,6 +127,7 @@ impl Handle<'_> {
             None => return Ok(()),
             Some(Record::File(slot)) => file::give_back(self, slot)?,
             Some(Record::List) => list::remove(self, inode)?,
+            Some(Record::Memory) => {}
         }
         self.note_orphan(OrphanChange { ino: inode.ino, record: None });
         Ok(())

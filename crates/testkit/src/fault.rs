@@ -116,7 +116,8 @@ pub fn sweep(image: &Image, sweep: &Sweep, work: Work<'_>, judge: JudgeCase<'_>)
         report.n_cases += 1;
         report.n_reported += u64::from(case.result.is_err());
         let mut broken = Vec::new();
-        let is_silent = matches!(fault.failure, Failure::Lost) || fault.op == Op::Read;
+        let is_silent = matches!(fault.failure, Failure::Lost | Failure::Cut { .. });
+        let is_silent = is_silent || fault.op == Op::Read;
         match &case.result {
             Err(error) if error.starts_with("panic:") => {
                 broken.push(Violation::new("panic", error.clone()));

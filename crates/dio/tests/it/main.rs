@@ -4,5 +4,7 @@
 
 mod campaign;
 mod crash;
+mod faults;
+mod jobs;
 mod scenarios;
 mod world;
