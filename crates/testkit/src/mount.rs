@@ -34,6 +34,32 @@ impl Mount {
         Ok(Self { dir: Some(dir) })
     }
 
+    /// As [`new`](Self::new), with the kernel's errno when it refuses.
+    ///
+    /// # Errors
+    /// When mount(8) says something else than one of the errnos that ext4 has for a mount.
+    pub fn attempt(image: &Path, opts: &str) -> Result<Result<Self, i32>> {
+        let words = match Self::new(image, opts) {
+            Ok(mount) => return Ok(Ok(mount)),
+            Err(error) => format!("{error:#}"),
+        };
+        let known = [
+            ("Structure needs cleaning", 117),
+            ("Bad message", 74),
+            ("probably corrupted filesystem", 74),
+            ("wrong fs type, bad option, bad superblock", 22),
+            ("can't read superblock", 5),
+            ("Input/output error", 5),
+            ("Operation not supported", 95),
+            ("Operation canceled", 125),
+            ("write-protected", 30),
+        ];
+        match known.iter().find(|it| words.contains(it.0)) {
+            Some(&(_, errno)) => Ok(Err(errno)),
+            None => bail!("{words}"),
+        }
+    }
+
     /// Mounts without replay and without any write: the image as it stands.
     pub fn as_it_stands(image: &Path) -> Result<Self> {
         Self::new(image, "ro,noload")

@@ -6,6 +6,7 @@
     reason = "the numbers in these tests are small"
 )]
 
+mod by_kernel;
 mod corpus;
 mod crashes;
 mod damage;

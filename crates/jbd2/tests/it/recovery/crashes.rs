@@ -70,7 +70,7 @@ fn recover(device: &dyn BlockDevice, it: &Forge) {
 }
 
 #[test]
-fn a_recovery_cut_off_anywhere_ends_the_same_when_done_again() {
+fn s144_a_recovery_cut_off_anywhere_ends_the_same_when_done_again() {
     let mut it = Forge::starting(V3, 1085, Tid(u32::MAX));
     it.log_blocks([1, 5, 9, 30, 31, 32, 60]).commit();
     it.revoke(&[31]).log_blocks([9, 10, 40]).commit();

@@ -1,5 +1,6 @@
 //! A maker of logs, block by block, that also knows what their replay must give.
 
+use super::by_kernel::shift;
 use ext4_blockdev::{BlockDevice, MemoryDevice};
 use ext4_jbd2::{
     Log, Ring,
@@ -85,6 +86,11 @@ pub(super) struct Forge {
     /// Its commit time.
     pub(super) sec: u64,
     crc: u32,
+    /// The log before anything of it was damaged.
+    clean: Vec<u8>,
+    /// The same log for homes that lie elsewhere, in an image that the kernel can mount.
+    twin: Vec<u8>,
+    twin_crc: u32,
     places: Places,
     /// What was logged and revoked, for the model: transaction's number, block, contents or revoke.
     story: Vec<(usize, u64, Option<Vec<u8>>)>,
@@ -112,6 +118,7 @@ impl Forge {
         for (i, byte) in image.iter_mut().enumerate() {
             *byte = b'p' ^ (i / BS).to_le_bytes()[0];
         }
+        let log = image[HOMES as usize * BS..].to_vec();
         let mut it = Self {
             superblock,
             format,
@@ -120,6 +127,9 @@ impl Forge {
             tid,
             sec: 1_000,
             crc: !0,
+            clean: log.clone(),
+            twin: log,
+            twin_crc: !0,
             places: Places::default(),
             story: vec![],
             number: 0,
@@ -136,6 +146,8 @@ impl Forge {
     pub(super) fn write_superblock(&mut self) {
         let bytes = self.superblock.encode();
         self.log_mut(0)[..bytes.len()].copy_from_slice(&bytes);
+        self.clean[..bytes.len()].copy_from_slice(&bytes);
+        self.twin[..bytes.len()].copy_from_slice(&bytes);
     }
 
     /// The contents of log block `at`.
@@ -146,16 +158,32 @@ impl Forge {
 
     /// Puts a block at the end of the log.
     pub(super) fn put(&mut self, block: &[u8]) -> u32 {
+        self.put_both(block, block)
+    }
+
+    /// Puts a block at the end of the log, and another at the end of its twin.
+    fn put_both(&mut self, block: &[u8], twin: &[u8]) -> u32 {
         let at = self.at;
         self.log_mut(at).copy_from_slice(block);
+        let from = at as usize * BS;
+        self.clean[from..from + BS].copy_from_slice(block);
+        self.twin[from..from + BS].copy_from_slice(twin);
         self.at = self.ring().next(at);
         at
+    }
+
+    /// The twin of the log, with the same damage.
+    pub(super) fn twin(&self) -> Vec<u8> {
+        let log = &self.image[HOMES as usize * BS..];
+        let damage = log.iter().zip(&self.clean).map(|(now, was)| now ^ was);
+        damage.zip(&self.twin).map(|(damage, byte)| damage ^ byte).collect()
     }
 
     /// Logs blocks, in as many descriptors as it takes.
     pub(super) fn log(&mut self, blocks: &[(u64, Vec<u8>)]) -> &mut Self {
         for part in blocks.chunks(self.format.tags_per_descriptor()) {
             let mut descriptor = DescriptorBuilder::new(&self.format, self.tid, UUID);
+            let mut twin = DescriptorBuilder::new(&self.format, self.tid, UUID);
             let mut copies = vec![];
             for (home, data) in part {
                 let mut copy = data.clone();
@@ -165,15 +193,18 @@ impl Forge {
                 }
                 let sum = self.format.tag_checksum(self.tid, &copy);
                 descriptor.push(BlockNr(*home), is_escaped, sum);
+                twin.push(BlockNr(home + shift()), is_escaped, sum);
                 copies.push(copy);
                 self.story.push((self.number, *home, Some(data.clone())));
             }
-            let descriptor = descriptor.finish();
+            let (descriptor, twin) = (descriptor.finish(), twin.finish());
             self.crc = crc32_be(self.crc, &descriptor);
-            let at = self.put(&descriptor);
+            self.twin_crc = crc32_be(self.twin_crc, &twin);
+            let at = self.put_both(&descriptor, &twin);
             self.places.descriptors.push(at);
             for copy in copies {
                 self.crc = crc32_be(self.crc, &copy);
+                self.twin_crc = crc32_be(self.twin_crc, &copy);
                 let at = self.put(&copy);
                 self.places.copies.push(at);
             }
@@ -192,11 +223,13 @@ impl Forge {
     pub(super) fn revoke(&mut self, homes: &[u64]) -> &mut Self {
         for part in homes.chunks(self.format.revokes_per_block()) {
             let mut it = RevokeBuilder::new(&self.format, self.tid);
+            let mut twin = RevokeBuilder::new(&self.format, self.tid);
             for &home in part {
                 it.push(BlockNr(home));
+                twin.push(BlockNr(home + shift()));
                 self.story.push((self.number, home, None));
             }
-            let at = self.put(&it.finish());
+            let at = self.put_both(&it.finish(), &twin.finish());
             self.places.revokes.push(at);
         }
         self
@@ -206,10 +239,11 @@ impl Forge {
     pub(super) fn commit(&mut self) -> Places {
         let commit = Commit { tid: self.tid, sec: self.sec, nsec: 0 };
         let block = commit.encode(&self.format, self.crc);
-        self.places.commit = self.put(&block);
+        let twin = commit.encode(&self.format, self.twin_crc);
+        self.places.commit = self.put_both(&block, &twin);
         self.tid = self.tid.next();
         self.sec += 1;
-        self.crc = !0;
+        (self.crc, self.twin_crc) = (!0, !0);
         self.number += 1;
         self.heads.push(self.at);
         std::mem::take(&mut self.places)

@@ -102,7 +102,7 @@ fn story() -> Forge {
 }
 
 #[test]
-fn cut_off_at_any_write_it_ends_the_same() {
+fn s144_cut_off_at_any_write_it_ends_the_same() {
     let it = story();
     let whole = Recorder::new(&it.image);
     recover(&whole, &it).unwrap();
@@ -138,7 +138,7 @@ fn the_log_is_reset_after_all_is_home_and_durable() {
 }
 
 #[test]
-fn done_twice_it_does_nothing_the_second_time() {
+fn s144_done_twice_it_does_nothing_the_second_time() {
     let it = story();
     let first = Recorder::new(&it.image);
     recover(&first, &it).unwrap();
