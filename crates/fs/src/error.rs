@@ -209,7 +209,9 @@ fn journal_errno(err: &ext4_jbd2::Error) -> i32 {
         (ext4_jbd2::Error::TransactionTooBig { .. }, _) => errno::ENOSPC,
         (_, Some(Class::BadChecksum)) => errno::EBADMSG,
         (_, Some(Class::Corrupt)) => errno::EUCLEAN,
+        (_, Some(Class::Invalid)) => errno::EINVAL,
         (_, Some(Class::NotSupported)) => errno::EOPNOTSUPP,
+        (_, Some(Class::Cancelled)) => errno::ECANCELED,
         (_, _) => errno::EIO,
     }
 }
@@ -237,6 +239,7 @@ mod errno {
     pub(super) const EOPNOTSUPP: i32 = 95;
     pub(super) const ESTALE: i32 = 116;
     pub(super) const EUCLEAN: i32 = 117;
+    pub(super) const ECANCELED: i32 = 125;
 }
 
 /// Shorthand for results of filesystem operations.

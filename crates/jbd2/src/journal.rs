@@ -181,23 +181,6 @@ impl Journal {
         self.state().pending_free().n_blocks()
     }
 
-    /// The error that an aborted journal left in its superblock (`s_errno`, negative), 0 for none.
-    /// The filesystem notes it as its own error, then [clears](Self::clear_recorded_error) it.
-    pub fn recorded_error(&self) -> i32 {
-        self.writer().map_or(0, |writer| writer.errno())
-    }
-
-    /// Sets `s_errno` to 0, durably (`jbd2_journal_clear_err`).
-    pub fn clear_recorded_error(&self) -> Result<()> {
-        let Some(mut writer) = self.writer() else { return Ok(()) };
-        self.state().check_alive()?;
-        if writer.errno() == 0 {
-            return Ok(());
-        }
-        let res = writer.clear_errno();
-        self.or_abort_with(&mut writer, res)
-    }
-
     /// The transaction that handles stop into now (`j_running_transaction`); it may be empty still.
     pub fn running_tid(&self) -> Tid {
         self.state().running.tid

@@ -100,11 +100,6 @@ impl Writer {
         self.first_tid
     }
 
-    /// `s_errno`.
-    pub(crate) fn errno(&self) -> i32 {
-        self.sb.errno
-    }
-
     /// Blocks in the ring.
     pub(crate) const fn len(&self) -> u32 {
         self.ring.len()
@@ -213,13 +208,6 @@ impl Writer {
             // The journal is dead already; whoever opens it next learns of it or replays as ever.
             let _ = self.write_superblock().and_then(|()| self.flush());
         }
-    }
-
-    /// Sets `s_errno` to 0, durably.
-    pub(crate) fn clear_errno(&mut self) -> Result<()> {
-        self.sb.errno = 0;
-        self.write_superblock()?;
-        self.flush()
     }
 
     /// Writes the superblock. All that changes lies in one sector, so that a crash leaves the old

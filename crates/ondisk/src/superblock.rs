@@ -421,10 +421,14 @@ fn want_extra_isize(raw: &RawSuperblock, features: Features, inode_size: u16) ->
 }
 
 /// Carries the error history and the error state of `old` over into `new`, as the kernel does
-/// around a replay, which may bring back an older superblock.
+/// around a replay, which may bring back an older superblock. A history with more errors is the
+/// newer one, and stays.
 pub fn keep_error_history(old: &RawSuperblock, new: &mut RawSuperblock) {
-    let range = RawSuperblock::ERROR_HISTORY;
-    new.as_mut_bytes()[range.clone()].copy_from_slice(&old.as_bytes()[range]);
+    if new.s_error_count.get() <= old.s_error_count.get() {
+        for range in RawSuperblock::ERROR_HISTORY {
+            new.as_mut_bytes()[range.clone()].copy_from_slice(&old.as_bytes()[range]);
+        }
+    }
     let error = old.s_state.get() & State::ERROR.bits();
     new.s_state.set(new.s_state.get() | error);
     new.update_checksum();

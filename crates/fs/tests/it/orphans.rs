@@ -2,6 +2,7 @@
 
 mod file;
 mod list;
+mod replay;
 
 use crate::rig::{clock, open, write};
 use ext4_blockdev::{BlockDevice, MemoryDevice, Recorder};

@@ -2,11 +2,11 @@
 
 use crate::{
     reference,
-    rig::{Owner, Shape, Workload, contents, open, options},
+    rig::{HOMES, Owner, Shape, Workload, contents, open, options},
 };
 use ext4_blockdev::{Counts, Failure, Fault, FaultDevice, MemoryDevice, Op};
-use ext4_jbd2::{Error, Journal, MetaRead, Options};
-use ext4_units::BlockNr;
+use ext4_jbd2::{Error, Journal, MetaRead, Options, recovery};
+use ext4_units::{BlockNr, BlockRange};
 use std::sync::Arc;
 
 struct Run {
@@ -152,14 +152,15 @@ fn an_abort_is_recorded_when_the_device_still_takes_it() {
     let (sb, log) = reference::scan(&dev.0.contents(), &shape);
     assert_eq!((sb.errno, log.len()), (-5, 0));
 
-    // Whoever recovers the log finds it, notes it and clears it.
-    let mut sb = sb;
-    sb.start = 0;
-    let dev = Arc::new(MemoryDevice::new(shape.image()));
-    shape.log().write_superblock(&*dev, &sb).unwrap();
-    let journal = open(dev.clone(), &shape, options()).unwrap();
-    assert_eq!(journal.recorded_error(), -5);
-    journal.clear_recorded_error().unwrap();
-    assert_eq!(journal.recorded_error(), 0);
-    assert_eq!(reference::scan(&dev.contents(), &shape).0.errno, 0);
+    // Whoever recovers the log is told, and clears it.
+    let about = recovery::Options {
+        block_size: shape.size,
+        home: BlockRange::new(BlockNr(0), HOMES),
+        inode_size: 256,
+        metadata_csum: false,
+    };
+    let found = recovery::scan(&dev.0, &shape.log(), &about).unwrap();
+    assert_eq!((found.superblock.errno, found.transactions.len()), (-5, 0));
+    found.reset(&dev.0, &shape.log()).unwrap();
+    assert_eq!(reference::scan(&dev.0.contents(), &shape).0.errno, 0);
 }

@@ -1,8 +1,8 @@
 //! Logs that are good: what comes home, what does not.
 
 use super::forge::{BS, Forge, HOMES, Kind, SIZE, V3, contents, options, scan, shared};
-use ext4_blockdev::BlockDevice;
 use crate::rig;
+use ext4_blockdev::BlockDevice;
 use ext4_jbd2::{
     Journal, Log,
     recovery::{self, LogEnd, RecordKind, Replayed},
