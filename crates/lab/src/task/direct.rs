@@ -2,8 +2,8 @@
 
 use super::{Context, Failed, Progress, Task};
 use crate::{script::Write, stamp::StampReader};
-use ext4_dio::{DirectWrite, LockMode, Offset, Request, Step};
-use ext4_fs::Filesystem;
+use ext4_dio::{DirectWrite, Offset, Request, Step};
+use ext4_fs::{Filesystem, LockMode};
 use ext4_units::InodeNr;
 
 /// A direct write, whose state machine is stepped as it is.
