@@ -80,7 +80,7 @@ impl<'s> Session<'s> {
             sources: sources.iter_mut().map(Option::as_mut).collect(),
             active: Vec::new(),
             progress: 0,
-            last_path: None,
+            last: None,
             finishes: len.is_none(),
             lines,
             session: self,
@@ -114,6 +114,7 @@ struct Active<'a> {
     /// Index of the line that drives it: its own, or a `finish`.
     line: usize,
     op: &'a Op,
+    ino: Option<InodeNr>,
     task: Box<dyn Task<'a> + 'a>,
     is_stopped: bool,
     /// What it waits for, and how much had happened when it last tried.
@@ -135,7 +136,8 @@ struct Run<'a, 's, 'w> {
     active: Vec<Active<'a>>,
     /// Counts what happened, so that who waits is not asked again before something did.
     progress: u64,
-    last_path: Option<&'a str>,
+    /// The file that rows tell about: that of the last operation on one.
+    last: Option<InodeNr>,
     /// Whether what is still stopped at the end is finished.
     finishes: bool,
     watch: &'w mut dyn FnMut(Row) -> ControlFlow<()>,
@@ -174,17 +176,23 @@ impl<'a> Run<'a, '_, '_> {
     /// Brings what has begun to its end; its errors do not matter any more.
     fn wind_up(&mut self) {
         loop {
-            let before = self.active.len();
-            self.active.retain_mut(|it| {
-                loop {
+            let mut is_over = true;
+            for mut it in std::mem::take(&mut self.active) {
+                let is_left = loop {
                     match it.task.step(&mut self.cx) {
-                        Ok(Progress::Did(..)) => {}
-                        Ok(Progress::Blocked(_)) => return true,
-                        Ok(Progress::Done(..)) | Err(_) => return false,
+                        Ok(Progress::Did(..)) => is_over = false,
+                        Ok(Progress::Blocked(_)) => break true,
+                        Ok(Progress::Done(..)) | Err(_) => break false,
                     }
+                };
+                if is_left {
+                    self.active.push(it);
+                } else {
+                    is_over = false;
+                    self.cx.leave(it.ino);
                 }
-            });
-            if self.active.len() == before {
+            }
+            if is_over {
                 return;
             }
         }
@@ -247,14 +255,12 @@ impl<'a> Run<'a, '_, '_> {
         self.statuses[line] = Status::Active;
         match &new.action {
             Action::Op(op) => {
-                if let Some(path) = op.path() {
-                    self.last_path = Some(path);
-                }
                 let source = self.sources[line].take();
-                match task::begin(&mut self.cx, new, op, source) {
-                    Ok(task) => {
-                        let active = Active { line, op, task, is_stopped: false, blocked: None };
-                        self.active.push(active);
+                match task::begin(&mut self.cx, new.nr, op, source) {
+                    Ok((task, ino)) => {
+                        self.cx.enter(ino);
+                        let (is_stopped, blocked) = (false, None);
+                        self.active.push(Active { line, op, ino, task, is_stopped, blocked });
                         Ok(ControlFlow::Continue(()))
                     }
                     Err(failed) => self.ended(line, op, Err(failed)),
@@ -282,9 +288,8 @@ impl<'a> Run<'a, '_, '_> {
     fn step(&mut self, idx: usize) -> Result<ControlFlow<()>, Error> {
         let Active { line, op, .. } = self.active[idx];
         let progress = self.active[idx].task.step(&mut self.cx);
-        if let Some(path) = op.path() {
-            self.last_path = Some(path);
-        }
+        let created = || op.path().and_then(|path| self.cx.find(path).ok());
+        self.last = self.active[idx].ino.or_else(created).or(self.last);
         let stops = |event: &str| self.lines[line].until.as_deref() == Some(event);
         match progress {
             Ok(Progress::Did(event, what)) => {
@@ -310,15 +315,20 @@ impl<'a> Run<'a, '_, '_> {
             }
             Ok(Progress::Done(result, what)) => {
                 self.progress += 1;
-                self.active.remove(idx);
+                self.leave(idx);
                 self.ended(line, op, Ok((result, what)))
             }
             Err(failed) => {
                 self.progress += 1;
-                self.active.remove(idx);
+                self.leave(idx);
                 self.ended(line, op, Err(failed))
             }
         }
+    }
+
+    fn leave(&mut self, idx: usize) {
+        let gone = self.active.remove(idx);
+        self.cx.leave(gone.ino);
     }
 
     /// An operation came to its end: is it the one that was expected?
@@ -364,7 +374,7 @@ impl<'a> Run<'a, '_, '_> {
     fn tell(&mut self, line: usize, op: &Op, event: &'static str, what: String) -> ControlFlow<()> {
         self.session.n_steps += 1;
         let fs = self.cx.fs;
-        let ino: Option<InodeNr> = self.last_path.and_then(|path| self.cx.find(path).ok());
+        let ino = self.last;
         let inode = ino.and_then(|ino| fs.inode(fs.meta(), ino).ok());
         let Line { nr, .. } = self.lines[line];
         (self.watch)(Row {
