@@ -34,7 +34,7 @@ pub use convert::{convert, convert_whole, initialize, mark_unwritten, to_zero};
 pub use cost::Cost;
 pub use insert::insert;
 pub use iter::Mappings;
-pub use lookup::{extent_at, lookup};
+pub use lookup::{extent_at, goal, lookup};
 pub use map::{Format, Iter};
 pub use mapping::{Mapping, State};
 pub use node_store::{NodeRead, NodeStore};

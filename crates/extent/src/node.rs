@@ -80,4 +80,11 @@ impl NodeView<'_> {
             .filter(|it| it.contains(lblk));
         (held, entries.get(pos).map(|it| it.ee_block.get()))
     }
+
+    /// The last extent of a leaf that starts at or before `lblk`, else the first.
+    pub(crate) fn near(&self, lblk: LogicalBlock) -> Option<Extent> {
+        let Entries::Leaf(entries) = self.entries else { return None };
+        let pos = entries.partition_point(|it| it.ee_block.get() <= lblk.0).saturating_sub(1);
+        Extent::from_raw(entries.get(pos)?).ok()
+    }
 }

@@ -3,6 +3,7 @@
 use crate::{
     Error, Result,
     alloc::GroupHints,
+    decoded::Decoded,
     incore::InCoreTable,
     open::Writing,
     orphan::OrphanSet,
@@ -48,6 +49,7 @@ pub struct Filesystem {
     unsynced: Unsynced,
     checked_nodes: Arc<Checked>,
     page_cache: PageCache,
+    decoded: Decoded,
     /// There when it is open for writing.
     writing: Option<Writing>,
 }
@@ -91,6 +93,7 @@ impl Filesystem {
             unsynced: Unsynced::default(),
             checked_nodes: Arc::default(),
             page_cache: PageCache::default(),
+            decoded: Decoded::default(),
             writing,
             device,
             journal,
@@ -182,6 +185,11 @@ impl Filesystem {
     /// How buffered writes are done.
     pub fn delayed(&self) -> Delayed {
         self.writing.as_ref().map_or(Delayed::DEFAULT, |it| it.delayed)
+    }
+
+    /// Inodes that need no second decoding.
+    pub(crate) fn decoded(&self) -> &Decoded {
+        &self.decoded
     }
 
     pub(crate) fn writing(&self) -> Option<&Writing> {

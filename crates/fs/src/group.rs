@@ -3,7 +3,7 @@
 use crate::{Error, Filesystem, Result, alloc};
 use ext4_jbd2::{Block, MetaRead};
 use ext4_ondisk::group_desc::GroupDesc;
-use ext4_units::{BlockRange, GroupNr};
+use ext4_units::{BlockNr, BlockRange, GroupNr};
 
 impl Filesystem {
     /// The descriptor of `gi`: its checksum verified, its bitmaps and table inside the filesystem.
@@ -20,10 +20,21 @@ impl Filesystem {
         Ok(desc)
     }
 
+    /// Where the inode table of `gi` begins. Nothing moves it while the filesystem is open, so its
+    /// descriptor is asked once.
+    pub(crate) fn inode_table(&self, meta: &dyn MetaRead, gi: GroupNr) -> Result<BlockNr> {
+        if let Some(table) = self.hints().inode_table(gi) {
+            return Ok(table);
+        }
+        let table = self.group(meta, gi)?.inode_table;
+        self.hints().set_inode_table(gi, table);
+        Ok(table)
+    }
+
     /// The block bitmap of `gi`, a bit for each cluster: verified, or made up where the group says
     /// that it was never written.
     pub fn block_bitmap(&self, meta: &dyn MetaRead, gi: GroupNr) -> Result<Block> {
-        alloc::block_bitmap(self, meta, gi)
+        alloc::block_bitmap(self, meta, gi, &self.group(meta, gi)?)
     }
 
     /// The inode bitmap of `gi`: verified, or empty where the group says that it was never written.

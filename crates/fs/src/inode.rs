@@ -119,8 +119,8 @@ impl Filesystem {
             let fault = format!("expected at most {}", self.geometry().inodes_count);
             Error::corrupt(format!("inode {ino}"), fault)
         })?;
-        let desc = self.group(meta, place.group)?;
-        let blk = desc.inode_table.checked_add(place.table_block.into());
+        let table = self.inode_table(meta, place.group)?;
+        let blk = table.checked_add(place.table_block.into());
         let blk = blk.filter(|&blk| self.geometry().contains(blk)).ok_or_else(|| {
             Error::corrupt(format!("inode {ino}"), "its table lies outside the filesystem")
         })?;
@@ -136,7 +136,7 @@ impl Filesystem {
         let (blk, offset) = self.inode_place(meta, ino)?;
         let block = meta.read(blk)?;
         let bytes = block.get(offset..).unwrap_or_default();
-        let disk = DiskInode::decode(bytes, ino, self.inode_format())?;
+        let disk = self.decoded().decode(bytes, ino, self.inode_format())?;
         let i_size = i_size.unwrap_or(disk.size);
         let inode = Inode { ino, i_size, disk };
         let max = self.geometry().max_size(inode.has_extents() || inode.has_inline_data());
@@ -186,6 +186,8 @@ impl Filesystem {
     ) -> Result<()> {
         let bytes = block.get_mut(offset..).unwrap_or_default();
         let fit = inode.disk.encode(bytes, inode.ino, self.inode_format());
-        fit.map_err(|source| Error::DoesNotFit { ino: inode.ino, source })
+        fit.map_err(|source| Error::DoesNotFit { ino: inode.ino, source })?;
+        self.decoded().note_encoded(bytes, inode.ino, self.inode_format());
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 
 mod acl;
 mod alloc;
+mod decoded;
 mod dir;
 mod error;
 mod fast_commit;

@@ -10,8 +10,14 @@ use std::{
 /// A lock that knows who holds it, so that a thread which would wait for itself is told so.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    holder: Mutex<Option<ThreadId>>,
+    state: Mutex<State>,
     freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    holder: Option<ThreadId>,
+    n_waiting: usize,
 }
 
 /// The right to change metadata; given back when dropped. Stays on its thread, or
@@ -25,22 +31,33 @@ pub(crate) struct Pass<'a> {
 impl Gate {
     pub(crate) fn enter(&self) -> Result<Pass<'_>> {
         let me = thread::current().id();
-        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(other) = *holder {
+        let mut state = self.state();
+        while let Some(other) = state.holder {
             if other == me {
                 return Err(Error::HandleOpen);
             }
-            holder = self.freed.wait(holder).unwrap_or_else(PoisonError::into_inner);
+            state.n_waiting += 1;
+            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.n_waiting -= 1;
         }
-        *holder = Some(me);
+        state.holder = Some(me);
         Ok(Pass { gate: self, _on_this_thread: PhantomData })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        *self.gate.holder.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.gate.freed.notify_one();
+        let mut state = self.gate.state();
+        state.holder = None;
+        // Waking nobody is a system call all the same.
+        if state.n_waiting > 0 {
+            drop(state);
+            self.gate.freed.notify_one();
+        }
     }
 }
 

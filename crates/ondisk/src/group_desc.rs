@@ -169,6 +169,14 @@ impl DescFormat {
         match &self.kind {
             CsumKind::None => None,
             CsumKind::Crc32c(seed) => {
+                // The usual size in one piece, which is faster than in four.
+                if bytes.len() == size_of::<RawGroupDesc>() {
+                    let mut piece = [0; 4 + size_of::<RawGroupDesc>()];
+                    piece[..4].copy_from_slice(&group.0.to_le_bytes());
+                    piece[4..].copy_from_slice(bytes);
+                    piece[4 + AT..4 + AT + 2].fill(0);
+                    return Some((seed.over(&piece).0 & 0xFFFF) as u16);
+                }
                 let csum = seed.over(&group.0.to_le_bytes()).over(head).over(&[0; 2]).over(behind);
                 Some((csum.0 & 0xFFFF) as u16)
             }

@@ -120,7 +120,18 @@ impl InodeFormat {
         let generation = bytes.get(0x64..0x68)?;
         let generation = u32::from_le_bytes(generation.try_into().ok()?);
         let has_hi = self.inode_size > 128 && word(0x80)? >= 4;
-        let seed = self.csum?.inode_seed(ino, generation);
+        let csum = self.csum?;
+        // The usual size in one piece, which is faster than in seven.
+        if has_hi && bytes.len() == 256 {
+            let mut piece = [0; 8 + 256];
+            piece[..4].copy_from_slice(&ino.get().to_le_bytes());
+            piece[4..8].copy_from_slice(&generation.to_le_bytes());
+            piece[8..].copy_from_slice(bytes);
+            piece[8 + 0x7C..8 + 0x7E].fill(0);
+            piece[8 + 0x82..8 + 0x84].fill(0);
+            return Some((csum.over(&piece).0, u32::MAX));
+        }
+        let seed = csum.inode_seed(ino, generation);
         let low = seed.over(bytes.get(..0x7C)?).over(&[0; 2]);
         Some(if has_hi {
             let csum = low.over(bytes.get(0x7E..0x82)?).over(&[0; 2]).over(bytes.get(0x84..)?);

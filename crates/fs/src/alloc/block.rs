@@ -1,9 +1,18 @@
 //! Allocating and freeing runs of clusters.
 
-use super::search::{Run, find_run};
+use super::{
+    group::block_bitmap,
+    search::{Run, find_run},
+};
 use crate::{Error, Filesystem, Handle, Inode, Result};
-use ext4_ondisk::{bitmap, features::Incompat, group_desc::GroupFlags};
+use ext4_jbd2::Block;
+use ext4_ondisk::{
+    bitmap,
+    features::Incompat,
+    group_desc::{GroupDesc, GroupFlags},
+};
 use ext4_units::{BlockNr, BlockRange, GroupNr};
+use std::borrow::Cow;
 
 /// How many groups are looked at in full before the longest run seen so far is taken.
 const PATIENCE: u32 = 64;
@@ -37,44 +46,51 @@ pub(crate) fn allocate_clusters(
         return Err(Error::NoSpace { what: "blocks" });
     }
     let want = want.clamp(1, geo.clusters_per_group).min(u32::try_from(left).unwrap_or(u32::MAX));
-    let mut best: Option<(GroupNr, Run)> = None;
+    let mut best: Option<(Group, Run)> = None;
     let mut looked_at = 0;
     for step in 0..geo.groups_count {
         let gi = GroupNr((goal_group.0 + step) % geo.groups_count);
         // A group that cannot beat what we have is not read at all.
-        let enough = best.map_or(1, |(_, run)| run.len + 1);
-        if h.fs().hints().longest_run(gi) < enough || h.group(gi)?.free_clusters < enough {
+        let enough = best.as_ref().map_or(1, |(_, run)| run.len + 1);
+        if h.fs().hints().longest_run(gi) < enough {
             continue;
         }
-        let (bits, waits) = usable_bitmap(h, gi)?;
+        let desc = h.group(gi)?;
+        if desc.free_clusters < enough {
+            continue;
+        }
+        let bits = block_bitmap(h.fs(), h, gi, &desc)?;
+        let (usable, waits) = usable_bitmap(h, gi, &bits);
         let from = if step == 0 { goal_bit } else { 0 };
-        let offer = find_run(&bits, geo.group_clusters(gi), from, want);
+        let offer = find_run(&usable, geo.group_clusters(gi), from, want);
         // What waits for a commit makes runs longer by the commit alone.
         if offer.is_complete && !waits {
             h.fs().hints().set_longest_run(gi, offer.longest);
         }
         // Going on where the file ends beats a longer run elsewhere, unless it is a mere crumb.
+        drop(usable);
+        let group = Group { gi, desc, bits };
         if let Some(run) = offer.at_goal
             && step == 0
             && (run.len == want || run.len >= 16)
         {
-            best = Some((gi, run));
+            best = Some((group, run));
             break;
         }
         if let Some(run) = offer.best
-            && best.is_none_or(|(_, old)| run.len > old.len)
+            && best.as_ref().is_none_or(|(_, old)| run.len > old.len)
         {
-            best = Some((gi, run));
+            best = Some((group, run));
         }
         looked_at += 1;
-        if best.is_some_and(|(_, run)| run.len == want || looked_at >= PATIENCE) {
+        if best.as_ref().is_some_and(|(_, run)| run.len == want || looked_at >= PATIENCE) {
             break;
         }
     }
-    let (gi, run) = best.ok_or(Error::NoSpace { what: "blocks" })?;
-    let start = geo.cluster_block(gi, run.start);
+    let (group, run) = best.ok_or(Error::NoSpace { what: "blocks" })?;
+    let start = geo.cluster_block(group.gi, run.start);
     let range = BlockRange::new(start, u64::from(run.len) << geo.cluster_ratio_bits);
-    mark(h, gi, run, Mark::Used)?;
+    mark(h, group, run, Mark::Used)?;
     Ok(range)
 }
 
@@ -109,12 +125,12 @@ pub(crate) fn data_reserve(fs: &Filesystem) -> u64 {
 pub(crate) fn claim_clusters(h: &mut Handle<'_>, range: BlockRange) -> Result<u32> {
     let mut taken = 0;
     for (gi, run) in per_group(h, range)? {
-        let bits = read_bitmap(h, gi)?;
+        let bits = Group::read(h, gi)?.bits;
         let end = run.start + run.len;
         let mut at = run.start;
         while let Some(start) = bitmap::next_clear(&bits, at, end) {
             at = bitmap::next_set(&bits, start, end).unwrap_or(end);
-            mark(h, gi, Run { start, len: at - start }, Mark::Used)?;
+            mark(h, Group::read(h, gi)?, Run { start, len: at - start }, Mark::Used)?;
             taken += at - start;
         }
     }
@@ -131,13 +147,13 @@ pub(crate) fn free_clusters(h: &mut Handle<'_>, range: BlockRange) -> Result<()>
         return Err(Error::corrupt(format!("block {blk}"), "freed by a file, but holds metadata"));
     }
     for (gi, run) in per_group(h, range)? {
-        let bits = read_bitmap(h, gi)?;
-        if let Some(bit) = bitmap::next_clear(&bits, run.start, run.start + run.len) {
+        let group = Group::read(h, gi)?;
+        if let Some(bit) = bitmap::next_clear(&group.bits, run.start, run.start + run.len) {
             let blk = h.fs().geometry().cluster_block(gi, bit);
             let fault = format!("block {blk} is free already, expected in use");
             return Err(Error::corrupt(format!("block bitmap of group {gi}"), fault));
         }
-        mark(h, gi, run, Mark::Free)?;
+        mark(h, group, run, Mark::Free)?;
     }
     h.free(range);
     Ok(())
@@ -165,21 +181,38 @@ enum Mark {
     Free,
 }
 
+/// A group as it is now.
+struct Group {
+    gi: GroupNr,
+    desc: GroupDesc,
+    bits: Block,
+}
+
+impl Group {
+    fn read(h: &Handle<'_>, gi: GroupNr) -> Result<Self> {
+        let desc = h.group(gi)?;
+        let bits = block_bitmap(h.fs(), h, gi, &desc)?;
+        Ok(Self { gi, desc, bits })
+    }
+}
+
 /// Changes one run of bits and everything that counts them.
-fn mark(h: &mut Handle<'_>, gi: GroupNr, run: Run, to: Mark) -> Result<()> {
-    let mut desc = h.group(gi)?;
-    let mut bits = read_bitmap(h, gi)?.to_vec();
+fn mark(h: &mut Handle<'_>, group: Group, run: Run, to: Mark) -> Result<()> {
+    let Group { gi, mut desc, bits: old } = group;
+    let mut new = Block::from(&*old);
+    drop(old);
+    let bits = Block::make_mut(&mut new);
     let end = run.start + run.len;
     let overflow =
         || Error::corrupt(format!("group {gi} descriptor"), "free blocks count is wrong");
     match to {
         Mark::Used => {
-            bitmap::set_range(&mut bits, run.start, end);
+            bitmap::set_range(bits, run.start, end);
             desc.free_clusters = desc.free_clusters.checked_sub(run.len).ok_or_else(overflow)?;
             h.count_free_clusters(-i64::from(run.len));
         }
         Mark::Free => {
-            bitmap::clear_range(&mut bits, run.start, end);
+            bitmap::clear_range(bits, run.start, end);
             desc.free_clusters = desc.free_clusters.checked_add(run.len).ok_or_else(overflow)?;
             if desc.free_clusters > h.fs().geometry().group_clusters(gi) {
                 return Err(overflow());
@@ -190,26 +223,28 @@ fn mark(h: &mut Handle<'_>, gi: GroupNr, run: Run, to: Mark) -> Result<()> {
     }
     desc.flags.remove(GroupFlags::BLOCK_UNINIT);
     if let Some(seed) = h.fs().superblock().metadata_csum() {
-        desc.block_bitmap_csum =
-            bitmap::checksum(seed, &bits, h.fs().geometry().clusters_per_group);
+        desc.block_bitmap_csum = bitmap::checksum(seed, bits, h.fs().geometry().clusters_per_group);
     }
-    h.write(desc.block_bitmap, bits)?;
+    h.fs().hints().set_verified(gi, Block::clone(&new), desc.block_bitmap_csum);
+    h.write(desc.block_bitmap, new)?;
     h.put_group(gi, &desc)
 }
 
 /// The group's bitmap with everything set that may not be handed out now, and whether some of that
 /// only waits for a commit.
-fn usable_bitmap(h: &Handle<'_>, gi: GroupNr) -> Result<(Vec<u8>, bool)> {
+fn usable_bitmap<'b>(h: &Handle<'_>, gi: GroupNr, bits: &'b [u8]) -> (Cow<'b, [u8]>, bool) {
     let geo = h.fs().geometry();
-    let mut bits = read_bitmap(h, gi)?.to_vec();
+    let mut bits = Cow::Borrowed(bits);
     let group = geo.group_blocks(gi);
     let pending = h.pending_free(group);
     let waits = !pending.is_empty();
     for blocked in pending.into_iter().chain(h.fs().zones().within(group)) {
         let (from, to) = cluster_span(h, gi, group, blocked);
-        bitmap::set_range(&mut bits, from, to);
+        if !bitmap::all_are(&bits, from, to, true) {
+            bitmap::set_range(bits.to_mut(), from, to);
+        }
     }
-    Ok((bits, waits))
+    (bits, waits)
 }
 
 /// The bits of `gi` that `run` touches, `run` cut to the group.
@@ -236,8 +271,4 @@ fn per_group(h: &Handle<'_>, range: BlockRange) -> Result<Vec<(GroupNr, Run)>> {
         at = group.end();
     }
     Ok(parts)
-}
-
-fn read_bitmap(h: &Handle<'_>, gi: GroupNr) -> Result<ext4_jbd2::Block> {
-    super::group::block_bitmap(h.fs(), h, gi)
 }

@@ -3,26 +3,67 @@
 
 use crate::{Error, Filesystem, Result};
 use ext4_jbd2::{Block, MetaRead};
-use ext4_ondisk::{Corrupt, bitmap};
-use ext4_units::GroupNr;
-use std::sync::{Mutex, PoisonError};
+use ext4_ondisk::{Corrupt, bitmap, group_desc::GroupDesc};
+use ext4_units::{BlockNr, GroupNr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+};
 
 /// For each group an upper bound of its longest free run: groups that cannot help are not read.
 #[derive(Debug)]
 pub(crate) struct GroupHints {
     longest_run: Mutex<Vec<u32>>,
+    /// Where inode tables begin, as far as anybody has asked.
+    inode_tables: RwLock<BTreeMap<GroupNr, BlockNr>>,
+    /// Block bitmaps that were verified, by the very memory they lie in, which nobody can change as
+    /// long as it is held here; and the checksum they had.
+    verified: Mutex<HashMap<GroupNr, (Block, u32)>>,
 }
+
+/// How many bitmaps are held.
+const MAX_VERIFIED: usize = 256;
 
 impl GroupHints {
     /// Nothing known: every group may be empty.
     pub(crate) fn new(n_groups: u32) -> Self {
-        Self { longest_run: Mutex::new(vec![u32::MAX; n_groups as usize]) }
+        Self {
+            longest_run: Mutex::new(vec![u32::MAX; n_groups as usize]),
+            inode_tables: RwLock::default(),
+            verified: Mutex::default(),
+        }
     }
 
     /// At most this many clusters in a row are free in `gi`.
     pub(crate) fn longest_run(&self, gi: GroupNr) -> u32 {
         let hints = self.longest_run.lock().unwrap_or_else(PoisonError::into_inner);
         hints.get(gi.0 as usize).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn inode_table(&self, gi: GroupNr) -> Option<BlockNr> {
+        self.inode_tables.read().unwrap_or_else(PoisonError::into_inner).get(&gi).copied()
+    }
+
+    pub(crate) fn set_inode_table(&self, gi: GroupNr, table: BlockNr) {
+        self.inode_tables.write().unwrap_or_else(PoisonError::into_inner).insert(gi, table);
+    }
+
+    fn verified(&self) -> MutexGuard<'_, HashMap<GroupNr, (Block, u32)>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this is the block bitmap of `gi` that was verified last, and with this checksum.
+    fn is_verified(&self, gi: GroupNr, bits: &Block, csum: u32) -> bool {
+        self.verified().get(&gi).is_some_and(|(it, sum)| Block::ptr_eq(it, bits) && *sum == csum)
+    }
+
+    /// Remembers a block bitmap that need not be verified again.
+    pub(crate) fn set_verified(&self, gi: GroupNr, bits: Block, csum: u32) {
+        let mut verified = self.verified();
+        if verified.len() >= MAX_VERIFIED {
+            verified.clear();
+        }
+        verified.insert(gi, (bits, csum));
     }
 
     /// What a complete search found, or `u32::MAX` when something was freed.
@@ -36,8 +77,12 @@ impl GroupHints {
 
 /// The block bitmap of `gi`: verified when it is on disk, built from the geometry when the group
 /// is BLOCK_UNINIT (`ext4_read_block_bitmap_nowait`, `ext4_init_block_bitmap`).
-pub(crate) fn block_bitmap(fs: &Filesystem, meta: &dyn MetaRead, gi: GroupNr) -> Result<Block> {
-    let desc = fs.group(meta, gi)?;
+pub(crate) fn block_bitmap(
+    fs: &Filesystem,
+    meta: &dyn MetaRead,
+    gi: GroupNr,
+    desc: &GroupDesc,
+) -> Result<Block> {
     let geo = fs.geometry();
     if desc.has_uninit_block_bitmap(fs.superblock()) {
         let mut bits = vec![0; geo.block_size.len()];
@@ -53,6 +98,9 @@ pub(crate) fn block_bitmap(fs: &Filesystem, meta: &dyn MetaRead, gi: GroupNr) ->
         return Ok(bits.into());
     }
     let bits = meta.read(desc.block_bitmap)?;
+    if fs.hints().is_verified(gi, &bits, desc.block_bitmap_csum) {
+        return Ok(bits);
+    }
     if let Some(seed) = fs.superblock().metadata_csum() {
         let sum = bitmap::checksum(seed, &bits, geo.clusters_per_group);
         verify(
@@ -69,6 +117,7 @@ pub(crate) fn block_bitmap(fs: &Filesystem, meta: &dyn MetaRead, gi: GroupNr) ->
             format!("free blocks behind the group's last block {}", geo.group_blocks(gi).start);
         return Err(Error::corrupt(format!("block bitmap of group {gi}"), fault));
     }
+    fs.hints().set_verified(gi, Block::clone(&bits), desc.block_bitmap_csum);
     Ok(bits)
 }
 

@@ -93,7 +93,7 @@ fn take(h: &mut Handle<'_>, gi: GroupNr, bit: u32, is_dir: bool) -> Result<()> {
         if desc.flags.contains(GroupFlags::BLOCK_UNINIT) {
             // The kernel initialises the block bitmap with the first inode as well
             // (`__ext4_new_inode`): a group with inodes in use must not say BLOCK_UNINIT.
-            let blocks = super::group::block_bitmap(h.fs(), h, gi)?;
+            let blocks = super::group::block_bitmap(h.fs(), h, gi, &desc)?;
             desc.flags.remove(GroupFlags::BLOCK_UNINIT);
             if let Some(seed) = h.fs().superblock().metadata_csum() {
                 let n_bits = h.fs().geometry().clusters_per_group;

@@ -1,6 +1,6 @@
 //! Giving blocks to holes.
 
-use super::store::MapStore;
+use super::{Nodes, store::MapStore};
 use crate::{
     Error, Handle, Inode, Result,
     alloc::{Use, allocate_clusters, goal_for_inode},
@@ -116,6 +116,12 @@ impl Handle<'_> {
     /// Where a new block for `lblk` would best lie: where the file goes on, or near its inode
     /// (`ext4_ext_find_goal`).
     fn goal(&self, inode: &Inode, lblk: LogicalBlock) -> Result<BlockNr> {
+        if inode.has_extents() {
+            let ctx = self.fs().map_context(inode);
+            let goal = ext4_extent::goal(&ctx, &inode.i_block, &Nodes(self), lblk)?;
+            let goal = goal.filter(|&goal| self.fs().geometry().contains(goal));
+            return Ok(goal.unwrap_or_else(|| goal_for_inode(self, inode)));
+        }
         if let Some(before) = lblk.0.checked_sub(1) {
             let mapping = self.fs().lookup(self, inode, LogicalBlock(before))?;
             if let Some(range) = mapping.blocks() {

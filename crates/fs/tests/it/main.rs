@@ -11,4 +11,5 @@ mod mutants;
 mod names;
 mod orphans;
 mod refusals;
+mod remembered;
 mod rig;
