@@ -11,43 +11,37 @@
 #![expect(clippy::print_stdout, reason = "figures are what a bench is for")]
 #![expect(clippy::cast_precision_loss, reason = "of seconds and bytes, for people to read")]
 
+#[path = "rig/rig.rs"]
+mod rig;
+
 use anyhow::{Context as _, Result, ensure};
 use ext4_blockdev::{AlignedBuf, BlockDevice, FileDevice, OpenMode, Write};
 use ext4_dio::{Caller, DirectWrite, Offset, Overwriter, Request, Sync};
-use ext4_fs::Clock;
-use ext4_fs::{Filesystem, NewFile, RecoverOptions, recover};
+use ext4_fs::{Filesystem, NewFile};
 use ext4_testkit::{mount::Mount, oracle, rng::Rng};
 use ext4_units::InodeNr;
+use rig::{CHUNK, Pair, folders, image, number, open, written_file};
 use rustix::fs::OFlags;
 use std::{
-    env, fs,
+    fs,
     fs::{File, OpenOptions},
     io::Read,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-const CHUNK: usize = 1 << 20;
 const DEPTH: usize = 16;
 const RANDOM_WRITES: u64 = 40_000;
 const RANDOM_FILE: u64 = 256 << 20;
 
 fn main() -> Result<()> {
-    // cargo itself passes --bench.
-    let mut folders: Vec<PathBuf> =
-        env::args_os().skip(1).filter(|it| it != "--bench").map(PathBuf::from).collect();
-    if folders.is_empty() {
-        folders = vec![env::temp_dir()];
-        folders.extend(Some(PathBuf::from("/dev/shm")).filter(|it| it.is_dir()));
-    }
     if oracle::skip_without(&[oracle::Need::Mke2fs]) {
         return Ok(());
     }
-    for folder in folders {
+    for folder in folders() {
         let scratch = tempfile::Builder::new().prefix("dio-bench-").tempdir_in(&folder)?;
         let bench = Bench {
             folder: scratch.path(),
@@ -62,10 +56,6 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    env::var(name).ok().and_then(|it| it.parse().ok()).unwrap_or(default)
-}
-
 struct Bench<'a> {
     folder: &'a Path,
     bytes: u64,
@@ -73,19 +63,23 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    fn mib(&self) -> f64 {
+        self.bytes as f64 / f64::from(1 << 20)
+    }
+
     /// A new file of so many bytes, against a plain preallocated file, the kernel through a loop
     /// device, and debugfs.
     fn sequential(&self) -> Result<()> {
-        let ours = self.image("ours.img", self.bytes)?;
-        let theirs = self.image("kernel.img", self.bytes)?;
-        let plain = self.written_file("plain", self.bytes)?;
-        let input = self.written_file("input", self.bytes)?;
+        let ours = image(self.folder, "ours.img", self.bytes)?;
+        let theirs = image(self.folder, "kernel.img", self.bytes)?;
+        let plain = written_file(self.folder, "plain", self.bytes)?;
+        let input = written_file(self.folder, "input", self.bytes)?;
 
         let mut pair = Pair::new("sequential write against a plain file, O_DIRECT", 0.90);
         for _ in 0..self.rounds {
             pair.add(self.ours_sequential(&ours)?, self.plain_sequential(&plain)?);
         }
-        pair.print(self.bytes);
+        pair.print(self.mib(), "MiB/s");
 
         if !oracle::skip_without(&[oracle::Need::Kernel]) {
             let name = "sequential write against the kernel, O_DIRECT through a loop mount";
@@ -93,14 +87,14 @@ impl Bench<'_> {
             for _ in 0..self.rounds {
                 pair.add(self.ours_sequential(&ours)?, self.kernel_sequential(&theirs)?);
             }
-            pair.print(self.bytes);
+            pair.print(self.mib(), "MiB/s");
         }
         if !oracle::skip_without(&[oracle::Need::Debugfs]) {
             let mut pair = Pair::new("sequential write against debugfs -w write", 8.0);
             for _ in 0..self.rounds.min(2) {
                 pair.add(self.ours_sequential(&ours)?, debugfs_sequential(&theirs, &input)?);
             }
-            pair.print(self.bytes);
+            pair.print(self.mib(), "MiB/s");
         }
         ensure!(oracle::e2fsck(&ours, oracle::FsckMode::Check)?.is_clean(), "e2fsck -fn");
         for file in [ours, theirs, plain, input] {
@@ -175,8 +169,8 @@ impl Bench<'_> {
 
     /// 4 KiB overwrites at random places, many in flight, against the same on a plain file.
     fn random(&self) -> Result<()> {
-        let image = self.image("random.img", RANDOM_FILE)?;
-        let plain = self.written_file("plain", RANDOM_FILE)?;
+        let image = image(self.folder, "random.img", RANDOM_FILE)?;
+        let plain = written_file(self.folder, "plain", RANDOM_FILE)?;
         let fs = open(&image)?;
         let ino = fs.create(InodeNr::ROOT, b"db.bin", &NewFile::of_root(0o644))?;
         let mut source = Pattern { left: RANDOM_FILE };
@@ -189,8 +183,7 @@ impl Bench<'_> {
         for round in 0..self.rounds {
             pair.add(ours_random(&fs, ino, round)?, plain_random(&device, round)?);
         }
-        pair.print(RANDOM_WRITES * 4096);
-        println!("    ours {:.0} writes/s", pair.rate(RANDOM_WRITES));
+        pair.print(RANDOM_WRITES as f64, "writes/s");
         fs.close()?;
         ensure!(oracle::e2fsck(&image, oracle::FsckMode::Check)?.is_clean(), "e2fsck -fn");
         fs::remove_file(image)?;
@@ -229,33 +222,6 @@ impl Bench<'_> {
         fs::remove_file(input)?;
         Ok(())
     }
-
-    /// An image with room for a file of `bytes`, every block of it allocated on the host.
-    fn image(&self, name: &str, bytes: u64) -> Result<PathBuf> {
-        let file = self.written_file(name, bytes + bytes / 16 + (160 << 20))?;
-        oracle::mke2fs(&file, ["-t", "ext4", "-b", "4096", "-E", "nodiscard"])?;
-        Ok(file)
-    }
-
-    fn written_file(&self, name: &str, bytes: u64) -> Result<PathBuf> {
-        let path = self.folder.join(name);
-        let file = File::create(&path)?;
-        let chunk = vec![0x5A; CHUNK];
-        let mut at = 0;
-        while at < bytes {
-            file.write_all_at(&chunk, at)?;
-            at += CHUNK as u64;
-        }
-        file.set_len(bytes)?;
-        file.sync_all()?;
-        Ok(path)
-    }
-}
-
-fn open(image: &Path) -> Result<Filesystem> {
-    let device = Arc::new(FileDevice::open(image, OpenMode::Exclusive)?);
-    let options = RecoverOptions::new(Clock::fixed(Duration::from_secs(1_700_000_000)));
-    Ok(recover(device, &options)?.fs)
 }
 
 fn debugfs_sequential(image: &Path, input: &Path) -> Result<Duration> {
@@ -326,48 +292,6 @@ impl Read for Pattern {
         buf[..n].copy_from_slice(&BYTES[..n]);
         self.left -= n as u64;
         Ok(n)
-    }
-}
-
-/// Two sides, measured in turn.
-struct Pair {
-    name: &'static str,
-    aim: f64,
-    times: Vec<(f64, f64)>,
-}
-
-impl Pair {
-    fn new(name: &'static str, aim: f64) -> Self {
-        Self { name, aim, times: Vec::new() }
-    }
-
-    fn add(&mut self, ours: Duration, theirs: Duration) {
-        self.times.push((ours.as_secs_f64(), theirs.as_secs_f64()));
-    }
-
-    fn print(&self, bytes: u64) {
-        let mib = bytes as f64 / f64::from(1 << 20);
-        let median = |of: &dyn Fn(&(f64, f64)) -> f64| {
-            let mut all: Vec<f64> = self.times.iter().map(of).collect();
-            all.sort_by(f64::total_cmp);
-            all.get(all.len() / 2).copied().unwrap_or(0.0)
-        };
-        let ratios: Vec<String> =
-            self.times.iter().map(|(ours, theirs)| format!("{:.2}", theirs / ours)).collect();
-        println!("{}", self.name);
-        println!(
-            "    ours {:.0} MiB/s, theirs {:.0} MiB/s (medians); ratio {:.2} (aim {:.2}; rounds {})",
-            mib / median(&|it| it.0),
-            mib / median(&|it| it.1),
-            median(&|it| it.1 / it.0),
-            self.aim,
-            ratios.join(" ")
-        );
-    }
-
-    fn rate(&self, ops: u64) -> f64 {
-        let total: f64 = self.times.iter().map(|it| it.0).sum();
-        ops as f64 * self.times.len() as f64 / total
     }
 }
 
