@@ -67,6 +67,11 @@ impl InCore {
         self.no_inline.store(true, Ordering::Relaxed);
     }
 
+    /// The number is about to be free for another file.
+    pub(crate) fn forget(&self) {
+        self.no_inline.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn may_be_inline(&self) -> bool {
         !self.no_inline.load(Ordering::Relaxed)
     }

@@ -174,7 +174,9 @@ impl Filesystem {
         let pages = incore.wait_writeback(&blocks);
         self.change_locked(pages, |pages| {
             let gone: Vec<_> = pages.range(blocks).map(|(lblk, _)| lblk).collect();
-            gone.into_iter().for_each(|lblk| pages.remove(lblk));
+            for lblk in gone {
+                pages.remove(lblk);
+            }
         });
     }
 

@@ -270,11 +270,15 @@ impl Pages {
         if is_delayed {
             self.n_delayed += 1;
             self.clusters.add(cluster);
-            window.into_iter().for_each(|nr| self.windows.add(nr));
+            if let Some(nr) = window {
+                self.windows.add(nr);
+            }
         } else {
             self.n_delayed -= 1;
             self.clusters.remove(cluster);
-            window.into_iter().for_each(|nr| self.windows.remove(nr));
+            if let Some(nr) = window {
+                self.windows.remove(nr);
+            }
         }
     }
 
@@ -329,7 +333,9 @@ mod tests {
             for run in [0..1u32, 5..40, 300..301, 1000..1600, 40..41] {
                 let new: Vec<_> = run.clone().map(LogicalBlock).collect();
                 promised += it.cost(&new);
-                new.iter().for_each(|&lblk| it.insert(lblk, data(), true));
+                for &lblk in &new {
+                    it.insert(lblk, data(), true);
+                }
                 assert_eq!(it.counts().reserved, promised, "{shape:?} {run:?}");
             }
             it.set_mapped(LogicalBlock(5), 30);

@@ -3,6 +3,7 @@
 use super::{Nodes, store::MapStore};
 use crate::{Error, Filesystem, Handle, Inode, Result};
 use ext4_extent::{Context, Format, convert_whole, extent_at, to_zero};
+use ext4_ondisk::extent::Extent;
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
 
 /// The most bytes of zeros written at once.
@@ -58,6 +59,18 @@ impl Filesystem {
     /// is zeroed on the device and the whole is marked written (`ext4_split_extent_at` with
     /// `EXT4_EXT_MAY_ZEROOUT`), if it ends with the file or with what is converted.
     pub fn convert_written(&self, ino: InodeNr, lblk: LogicalBlock, len: u32) -> Result<u32> {
+        self.convert_after(ino, lblk, len, 1)
+    }
+
+    /// As [`convert_written`](Self::convert_written), for who has at most `own_dio` direct IOs in
+    /// flight on the file.
+    pub(crate) fn convert_after(
+        &self,
+        ino: InodeNr,
+        lblk: LogicalBlock,
+        len: u32,
+        own_dio: usize,
+    ) -> Result<u32> {
         let done = self.retrying(|| {
             let mut h = self.start_for(|meta| self.convert_credits(&self.inode(meta, ino)?))?;
             let mut inode = h.inode(ino)?;
@@ -68,22 +81,25 @@ impl Filesystem {
         });
         match done {
             Err(Error::NoSpace { what }) => {
-                self.convert_with_zeros(ino, lblk, len)?.ok_or(Error::NoSpace { what })
+                self.convert_with_zeros(ino, lblk, len, own_dio)?.ok_or(Error::NoSpace { what })
             }
             done => done,
         }
     }
 
     /// Converts the whole extent that holds `lblk`, zeros around what was asked for. `None` when
-    /// it reaches beyond the file.
+    /// it reaches beyond the file, or when others are writing there: zeros must not land on data
+    /// that waits for its own conversion.
     fn convert_with_zeros(
         &self,
         ino: InodeNr,
         lblk: LogicalBlock,
         len: u32,
+        own_dio: usize,
     ) -> Result<Option<u32>> {
         let inode = self.inode(self.meta(), ino)?;
-        if !inode.has_extents() {
+        let others = self.incores().find(ino).is_some_and(|it| it.dio_in_flight() > own_dio);
+        if !inode.has_extents() || others {
             return Ok(None);
         }
         let ctx = self.map_context(&inode);
@@ -93,7 +109,13 @@ impl Filesystem {
         let Some(extent) = extent.filter(|it| it.unwritten && u64::from(it.end()) <= last) else {
             return Ok(None);
         };
-        for part in to_zero(&extent, lblk, LogicalBlock(end)) {
+        let size = self.geometry().block_size;
+        let parts: Vec<_> = to_zero(&extent, lblk, LogicalBlock(end)).collect();
+        let bytes = |part: &Extent| part.lblk.byte(size)..LogicalBlock(part.end()).byte(size);
+        if parts.iter().any(|part| self.has_dirty_pages(ino, bytes(part))) {
+            return Ok(None);
+        }
+        for part in parts {
             self.zero_blocks(part.blocks())?;
         }
         // Crash here: still unwritten, and read as zeros anyway.

@@ -65,7 +65,13 @@ impl Filesystem {
                     let path = String::from_utf8_lossy(&so_far).into_owned();
                     return Err(Error::NotADirectory { path });
                 }
-                Err(Error::NotFound { .. }) => self.mkdir(here, name, new)?,
+                Err(Error::NotFound { .. }) => match self.mkdir(here, name, new) {
+                    // Another thread was first.
+                    Err(Error::Exists { .. }) => {
+                        self.resolve(self.meta(), &so_far, Last::Follow)?.ino
+                    }
+                    made => made?,
+                },
                 Err(err) => return Err(err),
             };
         }

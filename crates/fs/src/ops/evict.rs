@@ -20,6 +20,7 @@ impl Filesystem {
         let ino = incore.ino();
         // Nothing may land in its blocks once they are freed.
         self.drop_pages(incore, LogicalBlock(0)..=LogicalBlock(u32::MAX));
+        incore.forget();
         // A list, not recursion: on a damaged disk values may have values, as deep as it likes. It
         // ends, because each round frees an inode.
         let mut due = vec![ino];

@@ -72,7 +72,6 @@ impl Filesystem {
         let ino = incore.ino();
         let mut h = self
             .start_for(|meta| Ok(self.allocate_credits(&self.open_inode(meta, ino)?, len)? + 1))?;
-        h.spend_promise(incore);
         let mut inode = self.open_inode(&h, ino)?;
         let found = self.lookup(&h, &inode, at)?;
         let len = found.len.min(len);

@@ -37,7 +37,7 @@ impl Filesystem {
             let written = self.retrying(|| self.write_run(incore, at, part));
             match written {
                 Ok(n) => at += n,
-                Err(Error::NoSpace { .. }) if at > pos => break,
+                Err(_) if at > pos => break,
                 Err(err) => return Err(err),
             }
         }

@@ -33,9 +33,10 @@ impl Filesystem {
             return Ok(0);
         }
         let max = self.geometry().max_size(inode.has_extents() || inode.has_inline_data());
-        let end = pos.checked_add(data.len() as u64).filter(|&end| end <= max);
-        let end =
-            end.ok_or(Error::TooBig { ino, offset: pos.saturating_add(data.len() as u64), max })?;
+        let end = pos.saturating_add(data.len() as u64);
+        if end > max {
+            return Err(Error::TooBig { ino, offset: end, max });
+        }
         let may_be_inline = inode.i_size == 0 && incore.may_be_inline();
         if inode.has_inline_data() || may_be_inline {
             if self.inline_write(ino, pos, data)? {
@@ -60,17 +61,12 @@ impl Filesystem {
             self.follow_mapped(ino, written)?;
         }
         match result {
-            Err(Error::NoSpace { .. }) if done > 0 => Ok(done),
-            Err(Error::NoSpace { .. }) => {
-                // What is promised is more than what is needed: ask for the blocks themselves
-                // (`ext4_nonda_switch`).
-                self.write_through(incore, pos, data)
-            }
-            Err(err) => Err(err),
-            Ok(()) => {
-                debug_assert_eq!(written, end);
-                Ok(done)
-            }
+            // What is promised is more than what is needed: ask for the blocks themselves
+            // (`ext4_nonda_switch`).
+            Err(Error::NoSpace { .. }) if done == 0 => self.write_through(incore, pos, data),
+            Err(err) if done == 0 => Err(err),
+            // What is there is there (`generic_perform_write`); the next call meets the error.
+            _ => Ok(done),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Pages on their way to the device, a step at a time (`ext4_do_writepages`).
 
-use crate::{Error, Filesystem, Handle, InCore, Inode, MapState, Result};
+use crate::{Error, Filesystem, Handle, InCore, Inode, MapState, Result, incore::PageState};
 use ext4_units::{BlockNr, InodeNr, LogicalBlock};
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
@@ -164,14 +164,14 @@ impl<'fs> Writeback<'fs> {
                 break;
             }
             match page.state() {
-                crate::incore::PageState::Clean if found.is_empty() => {}
-                crate::incore::PageState::Clean => break,
-                crate::incore::PageState::Writeback { .. } => {
+                PageState::Clean if found.is_empty() => {}
+                PageState::Clean => break,
+                PageState::Writeback { .. } => {
                     is_blocked = found.is_empty();
                     at = lblk;
                     break;
                 }
-                crate::incore::PageState::Dirty => {
+                PageState::Dirty => {
                     found.push_back(lblk);
                     at = LogicalBlock(lblk.0.saturating_add(1));
                 }
@@ -251,22 +251,21 @@ impl<'fs> Writeback<'fs> {
         }
         let mapping = fs.lookup(&h, &inode, lblk)?;
         let len = mapping.len.min(len);
-        let mut run = match run_of(lblk, len, mapping.state) {
-            Some(run) => run,
-            None => {
-                let is_unwritten = fs.delayed().dioread_nolock && inode.has_extents();
-                h.spend_promise(&self.incore);
-                let new = h.allocate(&mut inode, lblk, len, is_unwritten)?;
-                let run = run_of(lblk, new.len, new.state);
-                let mut run = run.ok_or(Error::NoSpace { what: "blocks" })?;
-                if !is_unwritten {
-                    // Ordered: any commit of this handle's transaction flushes the data first.
-                    // Dropped instead, the blocks are still free.
-                    self.send(run)?;
-                    run.is_sent = true;
-                }
-                run
+        let mut run = if let Some(run) = run_of(lblk, len, mapping.state) {
+            run
+        } else {
+            let is_unwritten = fs.delayed().dioread_nolock && inode.has_extents();
+            h.spend_promise(&self.incore);
+            let new = h.allocate(&mut inode, lblk, len, is_unwritten)?;
+            let run = run_of(lblk, new.len, new.state);
+            let mut run = run.ok_or(Error::NoSpace { what: "blocks" })?;
+            if !is_unwritten {
+                // Ordered: any commit of this handle's transaction flushes the data first.
+                // Dropped instead, the blocks are still free.
+                self.send(run)?;
+                run.is_sent = true;
             }
+            run
         };
         run.len = run.len.min(len);
         let reached = self.reached(&inode, &run);
@@ -303,7 +302,7 @@ impl<'fs> Writeback<'fs> {
     fn convert(&mut self, run: Run, done: u32) -> Result<WbStep> {
         let lblk = LogicalBlock(run.lblk.0 + done);
         let left = run.len - done;
-        let len = self.fs.convert_written(self.incore.ino(), lblk, left)?.clamp(1, left);
+        let len = self.fs.convert_after(self.incore.ino(), lblk, left, 0)?.clamp(1, left);
         // Crash here: what comes before shows its data, the rest still reads as zeros.
         if done + len < run.len {
             self.state = State::Convert(run, done + len);
@@ -324,7 +323,9 @@ impl<'fs> Writeback<'fs> {
         let n = n.min(self.held.len());
         let through: Vec<_> = self.held.drain(..n).map(|(lblk, _)| lblk).collect();
         self.fs.change_pages(&self.incore, |pages| {
-            through.iter().for_each(|&lblk| pages.end_writeback(lblk, is_written));
+            for lblk in through {
+                pages.end_writeback(lblk, is_written);
+            }
         });
         self.incore.notify_written_back();
     }

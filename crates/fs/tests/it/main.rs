@@ -10,6 +10,7 @@ mod mmp;
 mod mutants;
 mod names;
 mod orphans;
+mod pages;
 mod refusals;
 mod remembered;
 mod rig;

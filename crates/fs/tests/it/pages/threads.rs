@@ -1,0 +1,114 @@
+//! Many threads on the same files.
+
+use super::{check, create, find, open_as, put, read};
+use ext4_fs::{Delayed, LockMode, Replace, Writeback};
+use ext4_testkit::{
+    image::{Recipe, assert_clean},
+    judge::judge,
+    rng::Rng,
+};
+use ext4_units::InodeNr;
+use std::sync::Arc;
+
+#[test]
+fn writers_cutters_and_syncers_end_consistent() {
+    for (profile, delayed) in [
+        ("ext4-1k", Delayed { dirty_bytes: 300_000, ..Delayed::DEFAULT }),
+        ("ext3-1k", Delayed::DEFAULT),
+        ("bigalloc-1k", super::ORDERED),
+        ("nojournal-4k", Delayed::DEFAULT),
+    ] {
+        let Some(image) = Recipe::new(profile).image() else { return };
+        let device = image.device();
+        let fs = open_as(Arc::clone(&device) as _, delayed);
+        let files = [create(&fs, "a"), create(&fs, "b")];
+        std::thread::scope(|scope| {
+            for nr in 0..4u64 {
+                let (fs, files) = (&fs, &files);
+                scope.spawn(move || {
+                    let mut rng = Rng::new(nr + 1);
+                    for _ in 0..150 {
+                        let ino = *rng.pick(files);
+                        let at = rng.below(400_000) as u64;
+                        let len = rng.below(20_000) + 1;
+                        match (nr, rng.below(10)) {
+                            (0 | 1, 0..7) => drop(put(fs, ino, at, &vec![7; len]).unwrap()),
+                            (2, 0..3) => fs.truncate(ino, at).unwrap(),
+                            (2, 3..6) => fs.punch_hole(ino, at, len as u64).unwrap(),
+                            (_, 0..8) => {
+                                let mut writeback = Writeback::new(fs, ino, at..u64::MAX);
+                                for _ in 0..rng.below(6) {
+                                    writeback.step().unwrap();
+                                }
+                            }
+                            (_, 8) => fs.fsync(ino, rng.percent(50)).unwrap(),
+                            _ => {
+                                let bytes = read(fs, ino, at, len);
+                                assert!(bytes.iter().all(|&byte| byte == 7 || byte == 0));
+                            }
+                        }
+                        let _alone = fs.incore(ino).lock(LockMode::Exclusive);
+                        check(fs, ino);
+                    }
+                });
+            }
+        });
+        fs.sync().unwrap();
+        assert_eq!((fs.reserved_clusters(), fs.dirty_bytes()), (0, 0));
+        for &ino in &files {
+            check(&fs, ino);
+        }
+        fs.close().unwrap();
+        assert_eq!(judge(&*device), Vec::new(), "{profile}");
+        assert_clean(&*device).unwrap();
+    }
+}
+
+#[test]
+fn names_change_in_many_threads() {
+    for profile in ["ext4-1k", "orphan-1k", "ext2-1k"] {
+        let Some(image) = Recipe::new(profile).image() else { return };
+        let device = image.device();
+        let fs = open_as(Arc::clone(&device) as _, Delayed::DEFAULT);
+        let dir = fs.mkdir(InodeNr::ROOT, b"d", &super::FILE).unwrap();
+        std::thread::scope(|scope| {
+            for nr in 0..4u64 {
+                let fs = &fs;
+                scope.spawn(move || {
+                    let mut rng = Rng::new(nr + 1);
+                    for _ in 0..150 {
+                        // All on the same few names: most calls meet another thread's work.
+                        let name = |rng: &mut Rng| format!("a-rather-long-name-{}", rng.below(60));
+                        let (old, new) = (name(&mut rng), name(&mut rng));
+                        let done = match rng.below(6) {
+                            0 | 1 => fs
+                                .create(dir, old.as_bytes(), &super::FILE)
+                                .and_then(|ino| put(fs, ino, 0, &[1; 2000]).map(drop)),
+                            2 => fs.unlink(dir, old.as_bytes()),
+                            3 => fs.rename(dir, old.as_bytes(), dir, new.as_bytes(), Replace::Yes),
+                            4 => fs
+                                .resolve(
+                                    fs.meta(),
+                                    format!("/d/{old}").as_bytes(),
+                                    ext4_fs::Last::Stay,
+                                )
+                                .and_then(|it| fs.link(it.ino, dir, new.as_bytes())),
+                            _ => fs
+                                .mkdir(dir, new.as_bytes(), &super::FILE)
+                                .and_then(|_| fs.rmdir(dir, new.as_bytes())),
+                        };
+                        if let Err(err) = done {
+                            // Not there, there already, a file or a directory, or gone meanwhile.
+                            let known = [2, 17, 20, 21, 39, 116];
+                            assert!(known.contains(&err.errno()), "{profile}: {err}");
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(find(&fs, "/d"), dir);
+        fs.close().unwrap();
+        assert_eq!(judge(&*device), Vec::new(), "{profile}");
+        assert_clean(&*device).unwrap();
+    }
+}
