@@ -47,7 +47,7 @@ fn converting_goes_one_extent_at_a_time() {
 }
 
 #[test]
-fn neighbours_merge_up_to_their_longest_length() {
+fn s170_neighbours_merge_up_to_their_longest_length() {
     let far = 100_000;
     let mut file = File::with([unwritten(0, 32767, far), unwritten(32767, 1, far + 32767)]);
     check(&file, "U0-32766 U32767-32767", 0);

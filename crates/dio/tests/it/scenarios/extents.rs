@@ -4,7 +4,7 @@ use super::{
     ID, Op, PATH, Write, errno,
     face::Face,
     kernel,
-    stage::{Stage, assert_sound, both, both_merged, file, run_on},
+    stage::{Crashed, Stage, assert_sound, both, both_merged, file, run_on},
     write,
 };
 use ext4_blockdev::BlockDevice as _;
@@ -60,9 +60,9 @@ fn s166_random_changes_equal_the_model_and_the_kernel() {
     }
 }
 
-#[test]
-fn s160_random_crashes_are_recovered_as_the_kernel_recovers_them() {
-    for seed in 0..3 * seeds() {
+/// Random changes, then a write that is cut off after some steps.
+fn crashes(seeds: u64, mut look: impl FnMut(&str, Crashed)) {
+    for seed in 0..seeds {
         for profile in PROFILES.into_iter().filter(|&it| it != "nojournal-4k") {
             let Some(image) = file(profile, 0).mib(24).image() else { return };
             let mut rng = Rng::new(seed);
@@ -81,9 +81,37 @@ fn s160_random_crashes_are_recovered_as_the_kernel_recovers_them() {
             });
             let crashed = if rng.percent(80) { stage.crash_committed() } else { stage.crash() };
             println!("{profile}, seed {seed}: {len} bytes at {at}, cut at step {done}");
-            crashed.recover();
+            look(profile, crashed);
         }
     }
+}
+
+#[test]
+fn s160_random_crashes_are_recovered_as_the_kernel_recovers_them() {
+    crashes(3 * seeds(), |_, crashed| {
+        crashed.recover();
+    });
+}
+
+#[test]
+fn s161_e2fsck_repairs_the_same_crashes_to_the_same_contents() {
+    if oracle::skip_without(&[oracle::Need::E2fsck]) {
+        return;
+    }
+    crashes(3 * seeds(), |profile, crashed| {
+        let scratch = oracle::scratch().unwrap();
+        let file = scratch.path().join("image");
+        oracle::save(&*crashed.raw(), &file).unwrap();
+        let fsck = oracle::e2fsck(&file, oracle::FsckMode::Repair).unwrap();
+        assert!(matches!(fsck.code, Some(0 | 1)), "{profile}: {fsck:?}");
+        let again = oracle::e2fsck(&file, oracle::FsckMode::Check).unwrap();
+        assert!(again.is_clean(), "{profile}: {again:?}");
+        let theirs = Face::of(&Image::load(&file).unwrap()).unwrap();
+        let ours = Face::of(&*crashed.recovered().0).unwrap();
+        let len = usize::try_from(ours.size).unwrap();
+        assert_eq!(ours.size, theirs.size, "{profile}");
+        assert!(ours.bytes(0, len) == theirs.bytes(0, len), "{profile}: {ours:?} {theirs:?}");
+    });
 }
 
 fn random(rng: &mut Rng, generation: u32, profile: &str) -> Op {

@@ -48,21 +48,48 @@ fn s33_a_write_behind_the_end_of_a_preallocated_file_leaves_the_rest_unwritten()
     ran.expect(&[Ok(0), Ok(8192)], 25088, "U0-3 W4-6 U7-255");
 }
 
+/// Writes into a preallocated MiB, one after the other, and the extents after each of them.
+const FILLING: [(Op, &str); 6] = [
+    (Op::Allocate(0, MIB), "U0-255"),
+    (write(8192, 4096), "U0-1 W2 U3-255"),
+    (write(12288, 4096), "U0-1 W2-3 U4-255"),
+    (write(4096, 4096), "U0 W1-3 U4-255"),
+    (write(0, 4096), "W0-3 U4-255"),
+    (write(0, 1 << 20), "W0-255"),
+];
+
+/// The first `n` steps have the extents that the last of them says, by us and by the kernel.
+#[track_caller]
+fn filled(n: usize) {
+    let ops: Vec<Op> = FILLING[..n].iter().map(|it| it.0).collect();
+    let Some(ran) = both(&file("ext4-4k", 0), &ops) else { return };
+    assert_eq!((ran.face.size, &*ran.face.shape), (MIB, FILLING[n - 1].1));
+}
+
 #[test]
-fn s34_to_s38_a_preallocated_file_fills_as_the_kernel_fills_it() {
-    let steps = [
-        (Op::Allocate(0, MIB), "U0-255"),
-        (write(8192, 4096), "U0-1 W2 U3-255"),
-        (write(12288, 4096), "U0-1 W2-3 U4-255"),
-        (write(4096, 4096), "U0 W1-3 U4-255"),
-        (write(0, 4096), "W0-3 U4-255"),
-        (write(0, 1 << 20), "W0-255"),
-    ];
-    for n in 1..=steps.len() {
-        let ops: Vec<Op> = steps[..n].iter().map(|it| it.0).collect();
-        let Some(ran) = both(&file("ext4-4k", 0), &ops) else { return };
-        assert_eq!((ran.face.size, &*ran.face.shape), (MIB, steps[n - 1].1), "after {n} steps");
-    }
+fn s34_a_block_in_the_middle_splits_in_three() {
+    filled(1);
+    filled(2);
+}
+
+#[test]
+fn s35_the_next_block_is_handed_to_the_written_extent() {
+    filled(3);
+}
+
+#[test]
+fn s36_so_is_the_block_before_it() {
+    filled(4);
+}
+
+#[test]
+fn s37_the_first_block_leaves_two_extents() {
+    filled(5);
+}
+
+#[test]
+fn s38_when_all_is_written_there_is_one_extent() {
+    filled(6);
 }
 
 /// Blocks of 1 KiB in groups that nothing interrupts: 32768 of them are 32 MiB.

@@ -20,6 +20,8 @@ use ext4_testkit::{
 use ext4_units::BlockSize;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
@@ -187,24 +189,212 @@ fn followed(recipe: &Recipe, work: impl FnOnce(&Stage)) -> Option<Vec<Logged>> {
     Some(Follower::new(&image).follow(&recorder.events()))
 }
 
-#[test]
-fn s152_to_s155_and_s159_the_log_comes_before_the_home_and_a_flush_between() {
+/// Some dozen writes and truncations, from open to close: the image before, and what the device saw.
+fn busy(profile: &str) -> Option<(Image, Vec<Event>)> {
+    let image = file(profile, 20_000).image()?;
+    let recorder = Arc::new(Recorder::new(image.overlay()));
+    let stage = Stage::on(recorder.clone());
+    let mut rng = Rng::new(7);
+    for generation in 1..=60 {
+        let at = 512 * rng.below(1000) as u64;
+        let sync = *rng.pick(&[Sync::None, Sync::Data, Sync::Full]);
+        let len = 512 * (1 + rng.below(100));
+        stage.write(Write { sync, generation, ..Write::new(at, len) }).unwrap();
+        if rng.below(6) == 0 {
+            stage.fs.truncate(stage.ino, at).unwrap();
+        }
+        if generation % 20 == 0 {
+            stage.fs.journal().checkpoint().unwrap();
+        }
+    }
+    stage.close();
+    Some((image, recorder.events()))
+}
+
+/// Follows a busy time on every kind of log: whatever is in the wrong order, it says so.
+fn in_order(look: impl Fn(&str, &Image, &[Event], &[Logged])) {
     for profile in ["ext4-4k", "journal-1m", "ext3-1k", "ext4-nocsum", "orphan-1k", "fc-4k"] {
-        let work = |stage: &Stage| {
-            let mut rng = Rng::new(7);
-            for generation in 1..=60 {
-                let at = 512 * rng.below(1000) as u64;
-                let sync = *rng.pick(&[Sync::None, Sync::Data, Sync::Full]);
-                let len = 512 * (1 + rng.below(100));
-                stage.write(Write { sync, generation, ..Write::new(at, len) }).unwrap();
-                if rng.below(6) == 0 {
-                    stage.fs.truncate(stage.ino, at).unwrap();
-                }
-            }
-        };
-        let Some(logged) = followed(&file(profile, 20_000), work) else { return };
+        let Some((image, events)) = busy(profile) else { return };
+        let logged = Follower::new(&image).follow(&events);
         assert!(logged.len() > 10, "{profile}: {} transactions", logged.len());
         assert!(logged.iter().all(|it| it.is_durable), "{profile}");
+        look(profile, &image, &events, &logged);
+    }
+}
+
+/// The follower notices when these events are in this order.
+#[track_caller]
+fn assert_noticed(image: &Image, events: &[Event], rule: &str) {
+    let followed = catch_unwind(AssertUnwindSafe(|| Follower::new(image).follow(events)));
+    let panic = followed.map(|logged| logged.len()).expect_err("nothing was noticed");
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+    assert!(text.contains(rule), "{text}");
+}
+
+/// What a write is for: a block of the log by its header, or `None` for all else.
+fn kind_of(image: &Image, event: &Event) -> Option<BlockKind> {
+    let Event::Write { offset, data, .. } = event else { return None };
+    let follower = Follower::new(image);
+    follower.log.get(&(offset / follower.size)).filter(|&&nr| nr > 0)?;
+    BlockHeader::decode(data).map(|it| it.kind)
+}
+
+fn is_commit(image: &Image, event: &Event) -> bool {
+    kind_of(image, event) == Some(BlockKind::Commit)
+}
+
+fn is_flush(event: &Event) -> bool {
+    matches!(event, Event::Flush { .. })
+}
+
+/// Other events than were recorded: each flush is of all before it.
+fn renumbered(mut events: Vec<Event>) -> Vec<Event> {
+    for (i, event) in events.iter_mut().enumerate() {
+        if let Event::Flush { covers } = event {
+            *covers = i;
+        }
+    }
+    events
+}
+
+/// As if nothing had been flushed between these two.
+fn without_flushes(events: &[Event], range: Range<usize>) -> Vec<Event> {
+    let each = events.iter().enumerate();
+    let kept = each.filter(|(i, it)| !(range.contains(i) && is_flush(it)));
+    renumbered(kept.map(|it| it.1.clone()).collect())
+}
+
+#[test]
+fn s152_no_block_goes_home_before_its_commit_is_durable() {
+    in_order(|profile, image, events, logged| {
+        assert!(logged.iter().map(|it| it.homes.len()).sum::<usize>() > 30, "{profile}");
+        // A block of the first transaction, as if it had been written home before the commit block.
+        let commit = events.iter().position(|it| is_commit(image, it)).unwrap();
+        let is_home = |event: &&Event| match event {
+            Event::Write { offset, .. } => {
+                let blk = offset / Follower::new(image).size;
+                *offset > 2048 && logged[0].homes.contains(&blk)
+            }
+            _ => false,
+        };
+        let home = events[commit..].iter().find(is_home).unwrap().clone();
+        let mut early = events.to_vec();
+        early.insert(commit, home);
+        assert_noticed(image, &renumbered(early), "152");
+    });
+}
+
+#[test]
+fn s153_a_commit_block_is_written_when_all_before_it_is_flushed() {
+    in_order(|_, image, events, _| {
+        let commit = events.iter().position(|it| is_commit(image, it)).unwrap();
+        let flush = events[..commit].iter().rposition(is_flush).unwrap();
+        assert_noticed(image, &without_flushes(events, flush..commit), "153");
+    });
+}
+
+#[test]
+fn s154_the_tail_moves_when_what_is_home_is_flushed() {
+    in_order(|profile, image, events, _| {
+        let follower = Follower::new(image);
+        let jsb = |event: &Event| match event {
+            Event::Write { offset, data, .. }
+                if follower.log.get(&(offset / follower.size)) == Some(&0) =>
+            {
+                Some(u32::from_be_bytes(*data[0x1C..].first_chunk().unwrap()))
+            }
+            _ => None,
+        };
+        // The log is emptied: everything it held is at home.
+        let starts: Vec<_> = events.iter().map(jsb).collect();
+        let emptied = starts.iter().rposition(|it| *it == Some(0)).unwrap();
+        let flush = events[..emptied].iter().rposition(is_flush).unwrap();
+        assert!(emptied > flush, "{profile}");
+        assert_noticed(image, &without_flushes(events, flush..emptied), "154");
+    });
+}
+
+#[test]
+fn s155_needs_recovery_is_durable_before_the_log_is_written_and_goes_when_it_is_empty() {
+    in_order(|_, image, events, _| {
+        // The first write of all marks the filesystem; without it, and without the flush behind it.
+        let mark = events.iter().position(|it| !is_flush(it)).unwrap();
+        assert_noticed(image, &renumbered(events[mark + 1..].to_vec()), "155");
+        let flush = mark + events[mark..].iter().position(is_flush).unwrap();
+        assert_noticed(image, &without_flushes(events, flush..flush + 1), "155");
+        // The last one takes the mark away; so early the log was not empty.
+        let last = events.iter().rposition(|it| !is_flush(it)).unwrap();
+        let mut early = events.to_vec();
+        let unmarked = early.remove(last);
+        let commit = events.iter().rposition(|it| is_commit(image, it)).unwrap();
+        early.insert(commit + 2, unmarked);
+        assert_noticed(image, &renumbered(early), "155");
+    });
+}
+
+#[test]
+fn s159_numbers_go_up_by_one_and_times_never_back() {
+    in_order(|profile, image, events, logged| {
+        let tids: Vec<_> = logged.iter().map(|it| it.tid).collect();
+        assert!(tids.windows(2).all(|it| it[1] == it[0] + 1), "{profile}: {tids:?}");
+        let times: Vec<_> = logged.iter().map(|it| it.time.unwrap()).collect();
+        assert!(times.is_sorted(), "{profile}: {times:?}");
+        // A transaction left out.
+        let commits: Vec<usize> =
+            (0..events.len()).filter(|&i| is_commit(image, &events[i])).collect();
+        let some = without_log_between(image, events, commits[1] + 1, commits[2]);
+        assert_noticed(image, &some, "159");
+    });
+}
+
+/// As if nothing had been written to the log from one event to another.
+fn without_log_between(image: &Image, events: &[Event], from: usize, to: usize) -> Vec<Event> {
+    let each = events.iter().enumerate();
+    let is_kept =
+        |(i, it): &(usize, &Event)| !((from..=to).contains(i) && kind_of(image, it).is_some());
+    renumbered(each.filter(is_kept).map(|it| it.1.clone()).collect())
+}
+
+#[test]
+fn s164_no_block_is_converted_before_its_data_is_on_the_device() {
+    for profile in ["ext4-4k", "ext4-1k", "bigalloc-4k"] {
+        let Some(image) = file(profile, 0).image() else { return };
+        let device = image.device();
+        let stage = Stage::on(device.clone());
+        stage.fs.fallocate(stage.ino, 0, 256 << 10, false).unwrap();
+        stage.fs.close().unwrap();
+        let base = Image::new(device.contents());
+        let explorer = record(&base, |recorder| {
+            let stage = Stage::on(recorder);
+            for (i, sync) in [Sync::Data, Sync::None, Sync::Full, Sync::None].iter().enumerate() {
+                let at = 65536 * i as u64 + 512;
+                stage.write(Write { sync: *sync, ..Write::new(at, 20 << 10) }).unwrap();
+            }
+            stage.fs.close()
+        });
+        let mut explorer = explorer.unwrap();
+        explorer.budget = Budget { states: 600, time: Duration::from_secs(30) };
+        let recover = |device: Arc<dyn BlockDevice>| {
+            super::stage::recover_at(&device).map_err(|err| err.to_string())
+        };
+        // A written block holds what was written there, and zeros around it: never what lay there.
+        let check = |_: &_, device: &Arc<dyn BlockDevice>| {
+            let face = Face::of(&**device).unwrap();
+            let is_ours = |at: u64, sector: &[u8]| {
+                sector == pattern(ID, 1, at, sector.len()) || sector.iter().all(|&it| it == 0)
+            };
+            let sectors = face.content.iter().flat_map(|(at, bytes)| {
+                bytes.chunks(512).enumerate().map(move |(i, it)| (at + 512 * i as u64, it))
+            });
+            let wrong = sectors.filter(|(at, it)| !is_ours(*at, it)).map(|it| it.0);
+            wrong.map(|at| Violation::new("stale", format!("byte {at}"))).take(3).collect()
+        };
+        let mut recovery = Recovery::new(&recover, &check);
+        (recovery.e2fsck_every, recovery.kernel_every) = (50, 100);
+        let report = recovery.explore(&explorer);
+        report.expect_no_failure();
+        assert!(report.distinct > 20, "{report}");
     }
 }
 
