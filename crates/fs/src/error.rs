@@ -1,7 +1,7 @@
 //! What can go wrong in the filesystem.
 
 use ext4_ondisk::{Corrupt, features::Unsupported, inode::DoesNotFit};
-use ext4_units::{BlockNr, InodeNr};
+use ext4_units::{BlockNr, InodeNr, LogicalBlock};
 use std::borrow::Cow;
 
 /// A failed filesystem operation.
@@ -107,6 +107,15 @@ pub enum Error {
         /// The limit.
         max: u64,
     },
+    /// A logical block that no file has: the last one is 2^32 - 2 (`EINVAL` in
+    /// `ext4_iomap_begin`).
+    #[error("inode {ino}: logical block {lblk} is behind the last one that a file can have")]
+    NoSuchBlock {
+        /// The inode.
+        ino: InodeNr,
+        /// The block asked for.
+        lblk: LogicalBlock,
+    },
     /// Too many links to one inode (`EMLINK`).
     #[error("inode {ino}: too many links")]
     TooManyLinks {
@@ -160,7 +169,9 @@ impl Error {
             Self::NotEmpty { .. } => errno::ENOTEMPTY,
             Self::Loop { .. } => errno::ELOOP,
             Self::BadName { fault, .. } if fault.contains("longer") => errno::ENAMETOOLONG,
-            Self::BadName { .. } | Self::WrongType { .. } => errno::EINVAL,
+            Self::BadName { .. } | Self::WrongType { .. } | Self::NoSuchBlock { .. } => {
+                errno::EINVAL
+            }
             Self::NotInUse { .. } => errno::ESTALE,
             Self::NotPermitted { .. } => errno::EPERM,
             Self::NoSpace { .. } => errno::ENOSPC,

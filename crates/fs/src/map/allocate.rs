@@ -23,7 +23,10 @@ impl Handle<'_> {
         len: u32,
         unwritten: bool,
     ) -> Result<Mapping> {
-        let len = len.max(1);
+        let (ino, len) = (inode.ino, len.max(1));
+        if lblk.0 == u32::MAX {
+            return Err(Error::NoSuchBlock { ino, lblk });
+        }
         let (BlockRange { start, len }, new_blocks) = self.blocks_for(inode, lblk, len)?;
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         // Nobody may find old metadata of these blocks in the cache once they hold data.

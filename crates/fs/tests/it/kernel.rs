@@ -300,7 +300,7 @@ fn preallocate(root: &Path) -> io::Result<()> {
 }
 
 #[test]
-fn a_large_preallocation_is_in_extents_of_32767_blocks() {
+fn scenario_40_a_large_preallocation_is_in_extents_of_32767_blocks() {
     if skip_without(&[Need::Kernel]) {
         return;
     }

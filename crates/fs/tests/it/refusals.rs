@@ -5,7 +5,7 @@ use ext4_blockdev::{BlockDevice, MemoryDevice};
 use ext4_fs::{Filesystem, Last, NewFile, Replace, SetXattr, Setattr};
 use ext4_ondisk::inode::{FileType, InodeFlags};
 use ext4_testkit::{image::Recipe, image::assert_clean, judge::judge};
-use ext4_units::InodeNr;
+use ext4_units::{InodeNr, LogicalBlock};
 use std::sync::Arc;
 
 const ROOT: InodeNr = InodeNr::ROOT;
@@ -194,4 +194,32 @@ fn missing_directories_on_a_path_are_made() {
     fs.close().unwrap();
     assert_clean(&*device).unwrap();
     assert!(device.len() > 0);
+}
+
+#[test]
+fn scenario_30_no_file_has_a_block_behind_the_last_number() {
+    // A mapping call of the kernel's direct write is EINVAL there (`ext4_iomap_begin`); the largest
+    // file ends before, so that no request comes so far.
+    let Some(image) = Recipe::new("ext4-4k").image() else { return };
+    let device = image.device();
+    let fs = open(Arc::clone(&device) as _);
+    let ino = fs.create(ROOT, b"f", &FILE).unwrap();
+    fs.commit().unwrap();
+    let before = device.contents();
+    let inode = fs.inode(fs.meta(), ino).unwrap();
+    assert!(fs.geometry().max_bytes <= u64::from(u32::MAX) * 4096);
+    let past = LogicalBlock(u32::MAX);
+    let mut h = fs.start(fs.allocate_credits(&inode, 1).unwrap() + 1).unwrap();
+    let mut changed = h.inode(ino).unwrap();
+    let res = h.allocate(&mut changed, past, 1, true);
+    drop(h);
+    assert_eq!(res.map_err(|err| err.errno()), Err(22));
+    assert!(device.contents() == before);
+    // The block before is the last one that there is.
+    let mut h = fs.start(fs.allocate_credits(&inode, 1).unwrap() + 1).unwrap();
+    let mut changed = h.inode(ino).unwrap();
+    let mapping = h.allocate(&mut changed, LogicalBlock(u32::MAX - 1), 1, true).unwrap();
+    assert_eq!((mapping.lblk.0, mapping.len), (u32::MAX - 1, 1));
+    drop(h);
+    fs.close().unwrap();
 }
