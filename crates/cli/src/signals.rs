@@ -4,7 +4,7 @@
 //! journal is what keeps it.
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
     flag,
 };
 use std::{
@@ -20,7 +20,7 @@ use std::{
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Catches SIGINT, SIGTERM and SIGHUP from now on.
+    /// Catches SIGINT, SIGTERM and SIGHUP from now on, and ignores SIGXFSZ.
     ///
     /// # Errors
     /// The system refuses the handler.
@@ -32,6 +32,8 @@ impl Stop {
             flag::register_conditional_default(signal, Arc::clone(&stop.0))?;
             flag::register(signal, Arc::clone(&stop.0))?;
         }
+        // A write beyond the host's limit on file sizes is to be an error (`EFBIG`), not the end.
+        let _nobody_asks = flag::register(SIGXFSZ, Arc::default())?;
         Ok(stop)
     }
 
