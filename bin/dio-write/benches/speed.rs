@@ -16,7 +16,7 @@ mod rig;
 
 use anyhow::{Context as _, Result, ensure};
 use ext4_blockdev::{AlignedBuf, BlockDevice, FileDevice, OpenMode, Write};
-use ext4_dio::{Caller, DirectWrite, Offset, Overwriter, Request, Sync};
+use ext4_dio::{DirectWrite, Offset, Request, Submitter};
 use ext4_fs::{Filesystem, NewFile};
 use ext4_testkit::{mount::Mount, oracle, rng::Rng};
 use ext4_units::InodeNr;
@@ -242,7 +242,7 @@ fn random_places(round: u64) -> impl Iterator<Item = u64> {
 
 fn ours_random(fs: &Filesystem, ino: InodeNr, round: u64) -> Result<Duration> {
     let begin = Instant::now();
-    let mut writer = Overwriter::new(fs, ino, DEPTH, &Caller::default())?;
+    let mut writer = Submitter::new(fs, DEPTH);
     let mut spare = vec![AlignedBuf::zeroed(4096); DEPTH];
     for at in random_places(round) {
         let buf = if let Some(buf) = spare.pop() {
@@ -252,9 +252,13 @@ fn ours_random(fs: &Filesystem, ino: InodeNr, round: u64) -> Result<Duration> {
             done.result?;
             done.buf
         };
-        writer.submit(at, buf)?;
+        writer.submit(ino, Request::new(Offset::At(at), None), buf, at);
     }
-    writer.finish(Sync::Data)?;
+    while let Some(done) = writer.wait() {
+        done.result?;
+    }
+    drop(writer);
+    fs.journal().sync_data()?;
     Ok(begin.elapsed())
 }
 

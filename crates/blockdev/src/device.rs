@@ -99,6 +99,14 @@ pub trait TransferQueue: fmt::Debug {
 
     /// The next completion; `None` when nothing is in flight.
     fn wait(&mut self) -> Option<Completion>;
+
+    /// A completion that is there already; `None` when nothing has completed. Starts what was lined
+    /// up, and waits for nothing.
+    fn poll(&mut self) -> Option<Completion>;
+
+    /// How many completions are known already: that many calls of [`wait`](Self::wait) return at
+    /// once.
+    fn n_ready(&self) -> usize;
 }
 
 /// The queue of a device without one: a write is complete when `submit` returns.
@@ -117,5 +125,13 @@ impl<D: BlockDevice + ?Sized> TransferQueue for Immediate<'_, D> {
 
     fn wait(&mut self) -> Option<Completion> {
         self.done.pop_front()
+    }
+
+    fn poll(&mut self) -> Option<Completion> {
+        self.done.pop_front()
+    }
+
+    fn n_ready(&self) -> usize {
+        self.done.len()
     }
 }

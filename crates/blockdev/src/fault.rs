@@ -269,6 +269,19 @@ impl TransferQueue for FaultQueue<'_> {
         done.result = self.device.check(done.result);
         Some(done)
     }
+
+    fn poll(&mut self) -> Option<Completion> {
+        if let Some(failed) = self.failed.pop_front() {
+            return Some(failed);
+        }
+        let mut done = self.inner.poll()?;
+        done.result = self.device.check(done.result);
+        Some(done)
+    }
+
+    fn n_ready(&self) -> usize {
+        self.failed.len() + self.inner.n_ready()
+    }
 }
 
 #[cfg(test)]

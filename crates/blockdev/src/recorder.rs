@@ -175,12 +175,27 @@ impl TransferQueue for RecordedQueue<'_> {
 
     fn wait(&mut self) -> Option<Completion> {
         let done = self.inner.wait()?;
+        Some(self.log(done))
+    }
+
+    fn poll(&mut self) -> Option<Completion> {
+        let done = self.inner.poll()?;
+        Some(self.log(done))
+    }
+
+    fn n_ready(&self) -> usize {
+        self.inner.n_ready()
+    }
+}
+
+impl RecordedQueue<'_> {
+    fn log(&mut self, done: Completion) -> Completion {
         let (tag, issued, offset) =
             self.in_flight.remove(&done.tag).expect("completions are of writes submitted here");
         if done.result.is_ok() {
             self.recorder.push_write(issued, offset, done.buf[..].into());
         }
-        Some(Completion { tag, ..done })
+        Completion { tag, ..done }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{Caller, Error, Offset, Request, Result};
 use ext4_fs::{Filesystem, Inode};
 use ext4_ondisk::inode::InodeFlags;
-use ext4_units::InodeNr;
+use ext4_units::{BlockSize, InodeNr};
 
 /// The largest offset of a file opened without O_LARGEFILE, `MAX_NON_LFS`.
 const MAX_NON_LFS: u64 = (1 << 31) - 1;
@@ -30,6 +30,24 @@ pub(crate) fn why_not_direct(fs: &Filesystem, inode: &Inode) -> Option<&'static 
     } else {
         None
     }
+}
+
+/// What an atomic write must look like (`generic_atomic_write_valid`), and then its refusal: there
+/// is no device below an image that takes several sectors whole or not at all.
+pub(crate) fn check_atomic(ino: InodeNr, size: BlockSize, request: &Request) -> Result<()> {
+    if !request.is_atomic {
+        return Ok(());
+    }
+    let offset = match request.offset {
+        Offset::At(pos) => pos,
+        Offset::Append => 0,
+    };
+    let len = request.len.unwrap_or(0);
+    if !len.is_power_of_two() || len < size.len() as u64 || offset % len != 0 {
+        return Err(Error::AtomicGeometry { ino, offset, len });
+    }
+    let reason = "no device below takes an atomic write";
+    Err(Error::Refused { ino, reason, errno: 95 })
 }
 
 /// Whether a write would pass the checks that do not depend on what the file holds: its kind, its

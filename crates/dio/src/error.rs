@@ -74,6 +74,17 @@ pub enum Error {
         /// The device's logical sector.
         sector: u32,
     },
+    /// An atomic write whose length is no power of two or shorter than a block, or whose offset is
+    /// no multiple of it (`EINVAL`).
+    #[error("inode {ino}: {len} bytes at byte {offset}: no atomic write has this length and place")]
+    AtomicGeometry {
+        /// The inode.
+        ino: InodeNr,
+        /// First byte.
+        offset: u64,
+        /// Length.
+        len: u64,
+    },
     /// With `nowait`, what it would have had to wait for (`EAGAIN`).
     #[error("inode {ino}: would wait: {what}")]
     WouldWait {
@@ -101,7 +112,7 @@ impl Error {
             Self::Data { source, .. } => data_errno(source),
             Self::Source { .. } => 14,
             Self::NotAFile { is_dir: true, .. } => 21,
-            Self::NotAFile { .. } | Self::Misaligned { .. } => 22,
+            Self::NotAFile { .. } | Self::Misaligned { .. } | Self::AtomicGeometry { .. } => 22,
             Self::Immutable { .. } => EPERM,
             Self::Refused { errno, .. } => *errno,
             Self::TooBig { .. } => 27,

@@ -1,7 +1,7 @@
 //! Which blocks the next bytes go to: `ext4_iomap_begin` and `ext4_iomap_alloc`.
 
 use crate::Result;
-use ext4_fs::{Filesystem, MapState};
+use ext4_fs::{Filesystem, Inode, MapState, Mapping};
 use ext4_units::{BlockNr, InodeNr, LogicalBlock};
 
 /// `DIO_MAX_BLOCKS`: the most blocks of one mapping call, so that its handle stays small.
@@ -46,44 +46,60 @@ pub(crate) fn begin(fs: &Filesystem, ino: InodeNr, lblk: LogicalBlock, want: u32
     let inode = fs.inode(fs.meta(), ino)?;
     let mapping = fs.lookup(fs.meta(), &inode, lblk)?;
     let want = want.clamp(1, MAX_BLOCKS).min(mapping.len);
-    // `i_size`, not `i_disksize`: writeback may push the latter out to the former at any moment.
-    let is_below_eof = lblk.byte(fs.geometry().block_size) < inode.i_size;
-    let piece = |len, start, is_new, converts| Piece { lblk, len, start, is_new, converts };
-    match mapping.state {
-        MapState::Written(start) => Ok(Begin::Piece(piece(want, start, false, false), false)),
-        MapState::Unwritten(start) if is_below_eof => {
-            Ok(Begin::Piece(piece(want, start, true, true), false))
+    if let Some(begin) = found(fs, &inode, &mapping, want) {
+        return Ok(begin);
+    }
+    Ok(fs.retrying(|| {
+        let (mut h, mut inode) = fs.start_on(ino, |inode| {
+            Ok(fs.allocate_credits(inode, want)?.max(fs.convert_credits(inode)?))
+        })?;
+        // Writeback needs no inode lock: it may have mapped the blocks by now.
+        let mapping = fs.lookup(&h, &inode, lblk)?;
+        let want = want.min(mapping.len);
+        if let Some(begin) = found(fs, &inode, &mapping, want) {
+            return Ok(begin);
         }
-        MapState::Unwritten(start) => {
+        let is_below_eof = is_below_eof(fs, &inode, lblk);
+        let piece = match mapping.state {
             // Beyond the size only the orphan record protects the blocks, so they may become
             // written before the data is there. Crash here: cleanup frees them.
-            let done = fs.retrying(|| {
-                let mut h = fs.start(fs.convert_credits(&inode)?)?;
-                let mut inode = h.inode(ino)?;
+            MapState::Written(start) | MapState::Unwritten(start) => {
                 let done = h.initialize(&mut inode, lblk, want)?;
-                h.put_inode(&inode)?;
-                h.stop()?;
-                Ok(done)
-            })?;
-            Ok(Begin::Piece(piece(done.min(want), start, true, false), true))
-        }
-        MapState::Hole if is_below_eof && !inode.has_extents() => Ok(Begin::Buffered),
-        MapState::Hole => {
-            let mapped = fs.retrying(|| {
-                let inode = fs.inode(fs.meta(), ino)?;
-                let mut h = fs.start(fs.allocate_credits(&inode, want)?)?;
-                let mut inode = h.inode(ino)?;
+                Piece { lblk, len: done.min(want), start, is_new: true, converts: false }
+            }
+            MapState::Hole => {
                 let mapped = h.allocate(&mut inode, lblk, want, is_below_eof)?;
-                h.put_inode(&inode)?;
-                h.stop()?;
-                Ok(mapped)
-            })?;
-            // Crash here: below the size the blocks stay, unwritten, and read as zeros; beyond it
-            // cleanup frees them.
-            let (MapState::Written(start) | MapState::Unwritten(start)) = mapped.state else {
-                return Ok(Begin::Buffered);
-            };
-            Ok(Begin::Piece(piece(mapped.len, start, true, is_below_eof), true))
+                let (MapState::Written(start) | MapState::Unwritten(start)) = mapped.state else {
+                    return Ok(Begin::Buffered);
+                };
+                Piece { lblk, len: mapped.len, start, is_new: true, converts: is_below_eof }
+            }
+        };
+        h.put_inode(&inode)?;
+        h.stop()?;
+        // Crash here: below the size the blocks stay, unwritten, and read as zeros; beyond it
+        // cleanup frees them.
+        Ok(Begin::Piece(piece, true))
+    })?)
+}
+
+/// `i_size`, not `i_disksize`: writeback may push the latter out to the former at any moment.
+fn is_below_eof(fs: &Filesystem, inode: &Inode, lblk: LogicalBlock) -> bool {
+    lblk.byte(fs.geometry().block_size) < inode.i_size
+}
+
+/// What needs no handle.
+fn found(fs: &Filesystem, inode: &Inode, mapping: &Mapping, want: u32) -> Option<Begin> {
+    let lblk = mapping.lblk;
+    let piece = |start, is_new, converts| {
+        Some(Begin::Piece(Piece { lblk, len: want, start, is_new, converts }, false))
+    };
+    match mapping.state {
+        MapState::Written(start) => piece(start, false, false),
+        MapState::Unwritten(start) if is_below_eof(fs, inode, lblk) => piece(start, true, true),
+        MapState::Hole if is_below_eof(fs, inode, lblk) && !inode.has_extents() => {
+            Some(Begin::Buffered)
         }
+        MapState::Unwritten(_) | MapState::Hole => None,
     }
 }

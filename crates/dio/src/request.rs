@@ -41,6 +41,7 @@ impl Default for Caller {
 
 /// One write.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the system call's own")]
 pub struct Request {
     /// Where it goes.
     pub offset: Offset,
@@ -50,6 +51,12 @@ pub struct Request {
     pub sync: Sync,
     /// `RWF_NOWAIT`: fail with `EAGAIN` rather than allocate, extend or wait.
     pub nowait: bool,
+    /// The inode lock is given back as soon as all is submitted, where that is allowed; the transfers
+    /// end later. What a [`Submitter`](crate::Submitter) does.
+    pub is_async: bool,
+    /// `RWF_ATOMIC`: all of it or nothing, after a crash too. Always refused, for want of a device
+    /// that promises it.
+    pub is_atomic: bool,
     /// Whether a misaligned request fails with `EINVAL`, as the kernel's does. Otherwise blocks that
     /// are only written in part are read, changed and written whole.
     pub is_strict: bool,
@@ -69,6 +76,8 @@ impl Request {
             len,
             sync: Sync::None,
             nowait: false,
+            is_async: false,
+            is_atomic: false,
             is_strict: true,
             caller: Caller::default(),
             depth: 16,

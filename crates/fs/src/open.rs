@@ -1,14 +1,19 @@
 //! Opening for writing, and closing: the two ends between which `needs_recovery` is set.
 
-use crate::{Error, Filesystem, Handle, Result, mmp, pages::Delayed};
+use crate::{Error, Filesystem, Handle, Inode, Result, mmp, pages::Delayed};
 use ext4_jbd2::{Clock, MetaRead};
 use ext4_ondisk::{
     features::{Compat, Incompat, RoCompat},
     superblock::{RawSuperblock, State},
     time::Timestamp,
 };
+use ext4_units::InodeNr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zerocopy::IntoBytes as _;
+
+/// Nanoseconds between two times that an inode can have: a tick of 250 Hz. Changes within one need
+/// no new times.
+const TICK: u32 = 4_000_000;
 
 /// What a filesystem open for writing has on top of one open for reading.
 #[derive(Debug)]
@@ -27,12 +32,13 @@ impl Writing {
         Self { clock, is_marked: Mutex::new(is_marked), delayed, names: Mutex::default() }
     }
 
-    /// Now, by the clock that was given at open.
+    /// Now, by the clock that was given at open, in ticks (`ktime_get_coarse_real_ts64`).
     pub(crate) fn now(&self) -> Timestamp {
         let now = self.clock.now();
+        let nsec = now.subsec_nanos();
         Timestamp {
             sec: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
-            nsec: now.subsec_nanos(),
+            nsec: nsec - nsec % TICK,
         }
     }
 }
@@ -78,10 +84,42 @@ impl Filesystem {
         Ok(writing.names.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes all metadata changed so far durable, and data that is on the device. Pages that were
-    /// not written back stay in memory: [`fsync`](Self::fsync), [`sync`](Self::sync).
+    /// Whether writing is possible at all: open for it, and nothing has failed.
+    pub fn check_writable(&self) -> Result<()> {
+        self.writing().ok_or(Error::ReadOnly)?;
+        Ok(self.journal().check_alive()?)
+    }
+
+    /// Whether the times of `inode` are those a change would give it now, so that it needs none
+    /// (`inode_needs_update_time`).
+    pub fn is_modified_now(&self, inode: &Inode) -> bool {
+        // The first change has to mark the filesystem as in use, and claim it where there is MMP.
+        let is_marked =
+            |it: &&Writing| *it.is_marked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writing) = self.writing().filter(is_marked) else { return false };
+        let now = writing.now();
+        let now = inode.storable(now);
+        (inode.mtime, inode.ctime) == (now, now)
+    }
+
+    /// A handle for changes of one file, and the file's inode as it sees it. `credits` tells how
+    /// many blocks the changes can touch, which may follow the depth of the file's map; it is asked
+    /// again inside the handle, since others may have changed the map before.
+    pub fn start_on(
+        &self,
+        ino: InodeNr,
+        credits: impl Fn(&Inode) -> Result<usize>,
+    ) -> Result<(Handle<'_>, Inode)> {
+        let h = self.start_for(|meta| credits(&self.inode(meta, ino)?))?;
+        let inode = h.inode(ino)?;
+        Ok((h, inode))
+    }
+
+    /// Makes all metadata changed so far durable, and data that is on the device, even if no metadata
+    /// was changed for it. Pages that were not written back stay in memory: [`fsync`](Self::fsync),
+    /// [`sync`](Self::sync).
     pub fn commit(&self) -> Result<()> {
-        Ok(self.journal().commit()?)
+        Ok(self.journal().sync()?)
     }
 
     /// Ends writing: pages are written back, the log is emptied, and the superblock says that the

@@ -186,6 +186,11 @@ impl Journal {
         self.state().running.tid
     }
 
+    /// Fails when the journal was aborted: nothing is written any more.
+    pub fn check_alive(&self) -> Result<()> {
+        self.state().check_alive()
+    }
+
     /// The device of the filesystem.
     pub fn device(&self) -> &Arc<dyn BlockDevice> {
         &self.dev

@@ -165,6 +165,12 @@ const fn fits(extra_isize: u16, end: usize) -> bool {
 }
 
 impl Inode {
+    /// A time as these fields keep it: whole seconds where there is no room for more
+    /// (`timestamp_truncate`).
+    pub fn storable(&self, time: Timestamp) -> Timestamp {
+        if fits(self.extra_isize, 0x8C) { time } else { Timestamp { nsec: 0, ..time } }
+    }
+
     /// Decodes inode `ino` from its `inode_size` bytes, verifying `i_extra_isize` (EUCLEAN) and
     /// then the checksum (EBADMSG), in the kernel's order (`__ext4_iget`).
     pub fn decode(bytes: &[u8], ino: InodeNr, format: &InodeFormat) -> Result<Self, Corrupt> {

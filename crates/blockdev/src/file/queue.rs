@@ -75,6 +75,20 @@ impl TransferQueue for FileQueue {
         }
         self.many.as_mut()?.wait()
     }
+
+    fn poll(&mut self) -> Option<Completion> {
+        if let Some(done) = self.done.pop_front() {
+            return Some(done);
+        }
+        if let Some(first) = self.first.take() {
+            return Some(self.write_at_once(first));
+        }
+        self.many.as_mut()?.poll()
+    }
+
+    fn n_ready(&self) -> usize {
+        self.done.len() + self.many.as_ref().map_or(0, |many| many.n_ready())
+    }
 }
 
 impl Drop for FileQueue {

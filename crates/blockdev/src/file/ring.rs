@@ -4,7 +4,7 @@ use super::Shared;
 use crate::{AlignedBuf, Completion, Error, Result, TransferQueue, Write, error::check_range};
 use compio_buf::{BufResult, IntoInner, IoBuf};
 use compio_driver::{Key, Proactor, ProactorBuilder, PushEntry, op::WriteAt};
-use std::{collections::VecDeque, fmt, fs::File, io, sync::Arc};
+use std::{collections::VecDeque, fmt, fs::File, io, sync::Arc, time::Duration};
 
 /// Most entries of a ring, which also bounds its memory.
 const MAX_DEPTH: usize = 1024;
@@ -110,13 +110,15 @@ impl RingQueue {
         self.done.push_back(Completion { tag, buf: payload.buf, result });
     }
 
-    /// Tells the kernel of what is held back, waits until something has happened, and collects all
-    /// that did.
-    fn reap(&mut self) {
+    /// Tells the kernel of what is held back, waits until something has happened or `limit` is
+    /// over, and collects all that did.
+    fn reap(&mut self, limit: Option<Duration>) {
         let mut n_failed = 0;
-        while let Err(err) = self.proactor.poll(None) {
-            if matches!(err.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut) {
-                continue;
+        while let Err(err) = self.proactor.poll(limit) {
+            match err.kind() {
+                io::ErrorKind::TimedOut if limit.is_some() => break,
+                io::ErrorKind::Interrupted | io::ErrorKind::TimedOut => continue,
+                _ => {}
             }
             n_failed += 1;
             if n_failed == MAX_FAILED_POLLS {
@@ -160,7 +162,7 @@ impl RingQueue {
 impl TransferQueue for RingQueue {
     fn submit(&mut self, write: Write) -> Result<()> {
         while self.in_flight.len() >= self.depth {
-            self.reap();
+            self.reap(None);
         }
         let Write { offset, buf, tag } = write;
         let mut result = self.shared.check_writable();
@@ -183,9 +185,20 @@ impl TransferQueue for RingQueue {
 
     fn wait(&mut self) -> Option<Completion> {
         while self.done.is_empty() && !self.in_flight.is_empty() {
-            self.reap();
+            self.reap(None);
         }
         self.done.pop_front()
+    }
+
+    fn poll(&mut self) -> Option<Completion> {
+        if self.done.is_empty() && !self.in_flight.is_empty() {
+            self.reap(Some(Duration::ZERO));
+        }
+        self.done.pop_front()
+    }
+
+    fn n_ready(&self) -> usize {
+        self.done.len()
     }
 }
 

@@ -92,6 +92,17 @@ impl TransferQueue for ThreadQueue {
             state = self.board.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
+
+    fn poll(&mut self) -> Option<Completion> {
+        let mut state = self.board.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = state.done.pop_front()?;
+        self.in_flight -= 1;
+        Some(done)
+    }
+
+    fn n_ready(&self) -> usize {
+        self.board.state.lock().unwrap_or_else(PoisonError::into_inner).done.len()
+    }
 }
 
 impl Drop for ThreadQueue {

@@ -6,6 +6,9 @@ use ext4_extent::{Context, Format, convert_whole, extent_at, to_zero};
 use ext4_ondisk::extent::Extent;
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
 
+/// The most runs converted in one handle.
+const MAX_RUNS: usize = 32;
+
 /// The most bytes of zeros written at once.
 const ZEROS: usize = 1 << 20;
 
@@ -58,6 +61,7 @@ impl Filesystem {
     /// Splitting an extent can need a node. When there is no block for it, the rest of the extent
     /// is zeroed on the device and the whole is marked written (`ext4_split_extent_at` with
     /// `EXT4_EXT_MAY_ZEROOUT`), if it ends with the file or with what is converted.
+    /// Nobody else may have data on its way to that extent: see [`convert_in_place`](Self::convert_in_place).
     pub fn convert_written(&self, ino: InodeNr, lblk: LogicalBlock, len: u32) -> Result<u32> {
         self.convert_after(ino, lblk, len, 1)
     }
@@ -71,20 +75,45 @@ impl Filesystem {
         len: u32,
         own_dio: usize,
     ) -> Result<u32> {
-        let done = self.retrying(|| {
-            let mut h = self.start_for(|meta| self.convert_credits(&self.inode(meta, ino)?))?;
-            let mut inode = h.inode(ino)?;
-            let done = h.convert(&mut inode, lblk, len)?;
-            h.put_inode(&inode)?;
-            h.stop()?;
-            Ok(done)
-        });
-        match done {
+        match self.convert_in_place(ino, lblk, len) {
             Err(Error::NoSpace { what }) => {
                 self.convert_with_zeros(ino, lblk, len, own_dio)?.ok_or(Error::NoSpace { what })
             }
             done => done,
         }
+    }
+
+    /// [`Handle::convert`] in a handle of its own, and nothing else: with no block for a node it
+    /// fails, for zeros around the converted blocks would fall on what others are writing there.
+    pub fn convert_in_place(&self, ino: InodeNr, lblk: LogicalBlock, len: u32) -> Result<u32> {
+        self.retrying(|| {
+            let (mut h, mut inode) = self.start_on(ino, |inode| self.convert_credits(inode))?;
+            let done = h.convert(&mut inode, lblk, len)?;
+            h.put_inode(&inode)?;
+            h.stop()?;
+            Ok(done)
+        })
+    }
+
+    /// As [`convert_in_place`](Self::convert_in_place) for several runs in one handle: what direct
+    /// writes that ended together have to convert. Returns for the first of them, as many as one
+    /// handle takes and at least one, how many blocks are dealt with. After an error none is.
+    pub fn convert_runs(&self, ino: InodeNr, runs: &[(LogicalBlock, u32)]) -> Result<Vec<u32>> {
+        // Each run may split its leaf anew, and with it the parents.
+        let each = |inode: &Inode| Ok::<_, Error>(self.convert_credits(inode)? + 4);
+        let fit = |each: usize| {
+            (self.journal().max_credits() / 4 / each.max(1)).clamp(1, MAX_RUNS).min(runs.len())
+        };
+        let credits = |inode: &Inode| each(inode).map(|each| fit(each) * each);
+        let (mut h, mut inode) = self.start_on(ino, credits)?;
+        let n = fit(each(&inode)?);
+        let mut done = Vec::with_capacity(n);
+        for &(lblk, len) in runs.iter().take(n) {
+            done.push(h.convert(&mut inode, lblk, len)?);
+        }
+        h.put_inode(&inode)?;
+        h.stop()?;
+        Ok(done)
     }
 
     /// Converts the whole extent that holds `lblk`, zeros around what was asked for. `None` when
@@ -119,8 +148,7 @@ impl Filesystem {
             self.zero_blocks(part.blocks())?;
         }
         // Crash here: still unwritten, and read as zeros anyway.
-        let mut h = self.start(self.convert_credits(&inode)?)?;
-        let mut inode = h.inode(ino)?;
+        let (mut h, mut inode) = self.start_on(ino, |inode| self.convert_credits(inode))?;
         h.change_state(&mut inode, |_, ctx, root, store| convert_whole(ctx, root, store, lblk))?;
         h.put_inode(&inode)?;
         h.stop()?;

@@ -2,7 +2,7 @@
 
 use super::{Context, Failed, Progress, Task};
 use crate::{script::Write, stamp::StampReader};
-use ext4_dio::{DirectWrite, Offset, Request, Step};
+use ext4_dio::{Blocked, DirectWrite, Offset, Request, Step};
 use ext4_fs::{Filesystem, LockMode};
 use ext4_units::InodeNr;
 
@@ -40,6 +40,13 @@ impl<'fs> Task<'fs> for Direct<'fs> {
     }
 }
 
+fn named(mode: LockMode) -> &'static str {
+    match mode {
+        LockMode::Shared => "shared",
+        LockMode::Exclusive => "exclusive",
+    }
+}
+
 /// A step of the library in the words of a trace.
 fn told(step: Step) -> Progress {
     match step {
@@ -51,12 +58,20 @@ fn told(step: Step) -> Progress {
                 (false, true, true) => "onto unwritten",
                 (false, true, false) => "overwrites",
             };
-            let lock = match plan.lock {
-                LockMode::Shared => "shared",
-                LockMode::Exclusive => "exclusive",
-            };
+            let lock = named(plan.lock);
             let unaligned = if plan.is_unaligned { ", unaligned" } else { "" };
             Progress::Did("checked", format!("checked at {}: {how}{unaligned}, {lock}", plan.pos))
+        }
+        Step::Blocked(Blocked::Lock(_)) => Progress::Blocked("waits for the inode lock".to_owned()),
+        Step::Blocked(Blocked::Dio) => {
+            Progress::Blocked("waits for direct IO in flight".to_owned())
+        }
+        Step::Blocked(_) => Progress::Blocked("waits for its transfers".to_owned()),
+        Step::Locked(mode) => Progress::Did("locked", format!("locked {}", named(mode))),
+        Step::Upgraded => Progress::Did("upgraded", "unlocked, to be locked exclusive".to_owned()),
+        Step::Unlocked => Progress::Did("unlocked", "unlocked".to_owned()),
+        Step::OrphanRemoved => {
+            Progress::Did("orphan removed", "sizes are there, orphan record gone".to_owned())
         }
         Step::Modified => Progress::Did("modified", "times set".to_owned()),
         Step::OrphanAdded => Progress::Did("orphan", "orphan record added".to_owned()),

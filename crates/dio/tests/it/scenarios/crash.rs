@@ -7,8 +7,10 @@ use super::{
     stage::{Crashed, Stage, both, file, recover_at},
     write,
 };
-use ext4_blockdev::{BlockDevice, Event, Fault, FaultDevice, Op as DeviceOp, Overlay, Recorder};
-use ext4_dio::{DirectWrite, Offset, Request, Step, Sync};
+use ext4_blockdev::{
+    AlignedBuf, BlockDevice, Event, Fault, FaultDevice, Op as DeviceOp, Overlay, Recorder,
+};
+use ext4_dio::{DirectWrite, Offset, Request, Step, Submitter, Sync};
 use ext4_fs::OrphanFate;
 use ext4_testkit::{
     image::{Image, Recipe},
@@ -532,15 +534,17 @@ fn s81_an_overwrite_of_what_is_not_durable_makes_it_durable() {
 }
 
 #[test]
-fn s81_an_overwriter_makes_durable_what_is_not() {
+fn s81_a_submitted_overwrite_makes_durable_what_is_not() {
     let Some(image) = file("ext4-4k", 0).image() else { return };
     let stage = Stage::new(&image);
     stage.write(Write::new(0, 8192)).unwrap();
-    let caller = ext4_dio::Caller::default();
-    let mut it = ext4_dio::Overwriter::new(&stage.fs, stage.ino, 4, &caller).unwrap();
-    let buf = ext4_blockdev::AlignedBuf::copy_of(&pattern(ID, 2, 4096, 4096));
-    it.submit(4096, buf).unwrap();
-    it.finish(Sync::Data).unwrap();
+    let mut it = Submitter::new(&stage.fs, 4);
+    let buf = AlignedBuf::copy_of(&pattern(ID, 2, 4096, 4096));
+    let request = Request { sync: Sync::Data, ..Request::new(Offset::At(4096), None) };
+    it.submit(stage.ino, request, buf, 7);
+    let done = it.wait().unwrap();
+    assert_eq!((done.tag, done.result.unwrap().written, done.buf.len()), (7, 4096, 4096));
+    drop(it);
     let face = stage.crash().recover();
     assert_eq!((face.size, face.bytes(4096, 4096)), (8192, pattern(ID, 2, 4096, 4096)));
 }

@@ -16,13 +16,24 @@ use ext4_testkit::{
     oracle::{self, Need},
 };
 use ext4_units::InodeNr;
-use std::{io::Read, sync::Arc, time::Duration};
+use std::{
+    io::Read,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 pub(super) type Device = Arc<dyn BlockDevice>;
 
-/// Another time than that of the files' making.
+/// Another time than that of the files' making, and another each time it is asked.
 fn clock() -> Clock {
-    Clock::fixed(Duration::from_secs(1_800_000_001))
+    let asked = AtomicU64::new(0);
+    Clock::new(move || {
+        let ticks = asked.fetch_add(1, Ordering::Relaxed);
+        Duration::from_secs(1_800_000_001) + Duration::from_millis(4 * ticks)
+    })
 }
 
 fn open_at(device: &Device) -> (Filesystem, Report) {
