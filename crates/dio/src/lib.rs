@@ -19,6 +19,7 @@ mod step;
 mod submitter;
 mod write;
 
+pub use buffered::BufferedWrite;
 pub use checks::check_request as check;
 pub use error::{Error, Result};
 pub use ext4_fs::LockMode;

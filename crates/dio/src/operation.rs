@@ -9,14 +9,14 @@ mod rest;
 mod transfer;
 
 use crate::{
-    Plan, Request, Result,
+    Offset, Plan, Request, Result,
     checks::Checked,
     piece::Piece,
     ring::Ring,
     source::{Filled, Source},
     step::{Blocked, Outcome, Step},
 };
-use ext4_fs::{DioGuard, Filesystem, InCore, InodeGuard, LockMode, Mapping};
+use ext4_fs::{DioGuard, Filesystem, InCore, InodeGuard, LockMode, Mapping, Writeback};
 use ext4_units::{BlockSize, InodeNr, LogicalBlock};
 use std::{collections::VecDeque, sync::Arc};
 
@@ -29,6 +29,7 @@ enum State {
     WaitDio,
     Modify,
     AddOrphan,
+    Flush,
     Align,
     Fill,
     Map,
@@ -42,6 +43,7 @@ enum State {
     Unlock,
     LockRest,
     Rest,
+    FlushRest,
     Sync,
     Done,
 }
@@ -67,6 +69,8 @@ pub(crate) struct Operation<'fs> {
     plan: Option<Plan>,
     /// The mapping of the first block, when it stays true as long as the lock is held.
     known: Option<Mapping>,
+    /// Pages in the way, being written back.
+    flush: Option<Writeback<'fs>>,
     checked: Checked,
     /// Whether its times are those of now already and nothing is to be stripped.
     is_modified: bool,
@@ -104,6 +108,7 @@ impl<'fs> Operation<'fs> {
             dio: None,
             plan: None,
             known: None,
+            flush: None,
             checked: Checked { pos: 0, len: None, max_len: 0 },
             is_modified: false,
             old_size: 0,
@@ -117,6 +122,21 @@ impl<'fs> Operation<'fs> {
             buffered: 0,
             added_orphan: false,
             changed_metadata: false,
+        }
+    }
+
+    /// One that goes the buffered way as a whole.
+    pub(crate) fn buffered(fs: &'fs Filesystem, incore: Arc<InCore>, request: Request) -> Self {
+        let pos = match request.offset {
+            Offset::At(pos) => pos,
+            Offset::Append => 0,
+        };
+        Self {
+            state: State::LockRest,
+            checked: Checked { pos, len: request.len, max_len: 0 },
+            pos,
+            sent: pos,
+            ..Self::new(fs, incore, request)
         }
     }
 
@@ -161,6 +181,11 @@ impl<'fs> Operation<'fs> {
         match on {
             Blocked::Lock(mode) => self.guard = Some(self.incore.lock(mode)),
             Blocked::Dio => self.incore.wait_dio(0),
+            Blocked::Pages => {
+                if let Some(flush) = &self.flush {
+                    flush.wait();
+                }
+            }
             Blocked::Io => io.ring.drain(io.owner),
         }
     }
@@ -174,6 +199,7 @@ impl<'fs> Operation<'fs> {
             State::WaitDio => Ok(self.wait_dio()),
             State::Modify => self.modify().map(Some),
             State::AddOrphan => self.add_orphan().map(Some),
+            State::Flush => self.flush(),
             State::Align => self.align(io),
             State::Fill => self.fill(io),
             State::Map => self.map(),
@@ -187,6 +213,7 @@ impl<'fs> Operation<'fs> {
             State::Unlock => Ok(self.unlock()),
             State::LockRest => self.lock_rest(),
             State::Rest => self.rest(io),
+            State::FlushRest => self.flush_rest(),
             State::Sync => self.sync(),
             State::Done => Ok(Some(Step::Done(self.outcome()))),
         }
@@ -214,6 +241,7 @@ impl<'fs> Operation<'fs> {
         io.ring.drain(io.owner);
         let _the_first_error_is_told = io.ring.failure(io.owner);
         self.dio = None;
+        self.flush = None;
         if std::mem::take(&mut self.added_orphan) {
             // A failure to clean up leaves the orphan record, and recovery does what is left.
             let _the_first_error_is_told = self.fs.cut_to_size(self.ino());

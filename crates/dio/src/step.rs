@@ -20,6 +20,12 @@ pub enum Step {
     Modified,
     /// The inode is on the orphan record: a crash now truncates it to its old size.
     OrphanAdded,
+    /// Pages in the range were written back, and dropped if that was possible; else the whole write
+    /// goes the buffered way.
+    Flushed {
+        /// Whether none is left.
+        is_clear: bool,
+    },
     /// Blocks were found, or allocated, for the next bytes.
     Mapped {
         /// The first of them.
@@ -70,6 +76,8 @@ pub enum Blocked {
     Lock(LockMode),
     /// Direct IO of others to the same file, which is in flight (`inode_dio_wait`).
     Dio,
+    /// Pages in its range, which another writes back.
+    Pages,
     /// Its own transfers.
     Io,
 }

@@ -7,8 +7,9 @@ use crate::{
     modified::{file_modified, strips_privileges},
     step::{Blocked, Step},
 };
-use ext4_fs::{Handle, LockMode, MapState};
+use ext4_fs::{Handle, LockMode, MapState, WbStep, Writeback};
 use ext4_units::LogicalBlock;
+use std::ops::Range;
 
 impl Operation<'_> {
     /// Chooses the lock by a look at the size that nothing holds still: it is only a guess.
@@ -96,7 +97,7 @@ impl Operation<'_> {
         self.state = match self.plan {
             None => State::Rest,
             Some(plan) if plan.extends => State::AddOrphan,
-            Some(_) => State::Align,
+            Some(_) => State::Flush,
         };
         Ok(Step::Modified)
     }
@@ -109,8 +110,54 @@ impl Operation<'_> {
         h.stop()?;
         self.added_orphan = true;
         // Crash here, or any time before the size is set: cleanup truncates to the old size.
-        self.state = State::Align;
+        self.state = State::Flush;
         Ok(Step::OrphanAdded)
+    }
+
+    /// Writes back and drops the pages of exactly its range, which would hide or overwrite its data
+    /// (`kiocb_invalidate_pages`). Pages beyond stay as they are.
+    pub(super) fn flush(&mut self) -> Result<Option<Step>> {
+        let ino = self.ino();
+        let len = self.checked.len.unwrap_or(self.checked.max_len);
+        let range = self.checked.pos..self.checked.pos.saturating_add(len);
+        if self.flush.is_none() {
+            if !self.fs.has_pages(ino, range.clone()) {
+                self.state = State::Align;
+                return Ok(None);
+            }
+            if self.request.nowait {
+                let what = "pages of the range are in memory";
+                return Err(Error::WouldWait { ino, what });
+            }
+        }
+        // A failure to write back is left to the buffered way and to fsync.
+        let is_clear = match self.write_back(range.clone()) {
+            Ok(Some(step)) => return Ok(Some(step)),
+            Ok(None) => self.fs.invalidate_pages(ino, range),
+            Err(_kept_for_fsync) => false,
+        };
+        self.has_rest = !is_clear;
+        self.state = if is_clear { State::Align } else { State::Submitted };
+        Ok(Some(Step::Flushed { is_clear }))
+    }
+
+    /// Goes through a writeback; `None` when it is done.
+    pub(super) fn write_back(&mut self, range: Range<u64>) -> ext4_fs::Result<Option<Step>> {
+        let (fs, ino) = (self.fs, self.ino());
+        let flush = self.flush.get_or_insert_with(|| Writeback::new(fs, ino, range));
+        loop {
+            match flush.step() {
+                Ok(WbStep::Blocked) => return Ok(Some(Step::Blocked(Blocked::Pages))),
+                Ok(WbStep::Done) => break,
+                Ok(_) => {}
+                Err(err) => {
+                    self.flush = None;
+                    return Err(err);
+                }
+            }
+        }
+        self.flush = None;
+        Ok(None)
     }
 
     /// Direct IO moves whole sectors (`iomap_dio_bio_iter`).

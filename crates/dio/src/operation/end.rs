@@ -160,6 +160,7 @@ impl Operation<'_> {
         self.guard.take().map(|_| Step::Unlocked)
     }
 
+    /// Makes durable what has to be.
     pub(super) fn sync(&mut self) -> Result<Option<Step>> {
         self.state = State::Done;
         let journal = self.fs.journal();

@@ -9,6 +9,7 @@ mod kernel;
 mod limits;
 mod mapping;
 mod protocol;
+mod races;
 mod space;
 mod stage;
 

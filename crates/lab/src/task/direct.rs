@@ -66,7 +66,10 @@ fn told(step: Step) -> Progress {
         Step::Blocked(Blocked::Dio) => {
             Progress::Blocked("waits for direct IO in flight".to_owned())
         }
-        Step::Blocked(_) => Progress::Blocked("waits for its transfers".to_owned()),
+        Step::Blocked(Blocked::Pages) => {
+            Progress::Blocked("waits for a page under writeback".to_owned())
+        }
+        Step::Blocked(Blocked::Io) => Progress::Blocked("waits for its transfers".to_owned()),
         Step::Locked(mode) => Progress::Did("locked", format!("locked {}", named(mode))),
         Step::Upgraded => Progress::Did("upgraded", "unlocked, to be locked exclusive".to_owned()),
         Step::Unlocked => Progress::Did("unlocked", "unlocked".to_owned()),
@@ -74,6 +77,12 @@ fn told(step: Step) -> Progress {
             Progress::Did("orphan removed", "sizes are there, orphan record gone".to_owned())
         }
         Step::Modified => Progress::Did("modified", "times set".to_owned()),
+        Step::Flushed { is_clear: true } => {
+            Progress::Did("flushed", "pages written back and dropped".to_owned())
+        }
+        Step::Flushed { is_clear: false } => {
+            Progress::Did("flushed", "a page stays: goes buffered".to_owned())
+        }
         Step::OrphanAdded => Progress::Did("orphan", "orphan record added".to_owned()),
         Step::Mapped { lblk, len, changed } => {
             let how = if changed { "allocated" } else { "found" };

@@ -80,7 +80,7 @@ fn crashes(seeds: u64, mut look: impl FnMut(&str, Crashed)) {
                 done > steps || matches!(step, ext4_dio::Step::Done(_))
             });
             let crashed = if rng.percent(80) { stage.crash_committed() } else { stage.crash() };
-            println!("{profile}, seed {seed}: {len} bytes at {at}, cut at step {done}");
+            told(&format!("{profile}, seed {seed}: {len} bytes at {at}, cut at step {done}"));
             look(profile, crashed);
         }
     }
@@ -278,4 +278,10 @@ fn refused(image: &Image, errno: i32) {
     }
     drop(stage);
     assert_eq!(device.written_sectors(), Vec::<u64>::new());
+}
+
+/// For the log of a test that fails.
+#[expect(clippy::print_stdout, reason = "which case it was")]
+fn told(what: &str) {
+    println!("{what}");
 }

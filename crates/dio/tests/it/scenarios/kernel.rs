@@ -129,3 +129,32 @@ fn by_dd(path: &Path, write: &Write) -> Result<Result<u64, i32>> {
         bail!("{words:?}: {text}")
     })
 }
+
+/// What the kernel leaves behind when the power fails, from ops of `act` on a mount that never
+/// commits by itself. `/g` has to be there: its fsync is what commits, if asked for, and nothing of
+/// `/f` is written back by it.
+pub(super) fn crash(
+    image: &Image,
+    commits: bool,
+    act: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Image> {
+    let scratch = oracle::scratch()?;
+    let file = scratch.path().join("image");
+    image.save(&file)?;
+    let mount = Mount::new(&file, "commit=600")?;
+    act(&mount.join(PATH))?;
+    if commits {
+        let other = fs::OpenOptions::new().write(true).open(mount.join("/g"))?;
+        other.set_len(4096)?;
+        other.sync_all()?;
+    }
+    let cut = scratch.path().join("cut");
+    fs::copy(&file, &cut)?;
+    mount.unmount()?;
+    Image::load(&cut)
+}
+
+/// A direct write by the kernel, at a place.
+pub(super) fn write_directly(path: &Path, write: &Write) -> Result<()> {
+    direct(path, write)?.map(drop).map_err(|errno| anyhow::anyhow!("errno {errno}"))
+}
