@@ -230,7 +230,7 @@ impl Case {
     }
 
     fn take_over(&mut self, at: u64, bytes: &[u8]) {
-        let at = usize::try_from(at).unwrap();
+        let at = usize::try_from(at).expect("a small file");
         self.content.truncate(at);
         self.content.extend_from_slice(bytes);
     }
@@ -271,9 +271,10 @@ impl Case {
         let view = View::new(&image).expect("a filesystem");
         let ino = *view.paths().expect("paths").get("f").expect("/f");
         let node = view.inode(ino).expect("/f");
-        let now = view.read(&node, 0, usize::try_from(node.size()).unwrap()).expect("/f");
+        let now =
+            view.read(&node, 0, usize::try_from(node.size()).expect("a small file")).expect("/f");
 
-        let at = usize::try_from(at).unwrap();
+        let at = usize::try_from(at).expect("a small file");
         let mut new = self.content[..at.min(self.content.len())].to_vec();
         new.extend_from_slice(bytes);
         let is_stopped = self.kind.signal == Signal::TERM && status.code() == Some(32);
@@ -349,7 +350,8 @@ const WRITES: &str = "pwrite64,pwritev,pwritev2,io_uring_enter,fsync,fdatasync,s
 #[test]
 fn killed_at_any_system_call_it_has_written_all_or_nothing() {
     let _alone = alone();
-    if oracle::skip_without(&[Need::Mke2fs, Need::Debugfs, Need::E2fsck]) || !has_strace() {
+    let needs = [Need::Mke2fs, Need::Debugfs, Need::E2fsck, Need::Strace];
+    if oracle::skip_without(&needs) {
         return;
     }
     let mut totals = Totals::default();
@@ -374,7 +376,8 @@ fn killed_at_any_system_call_it_has_written_all_or_nothing() {
 #[test]
 fn every_system_call_that_fails_is_told_and_the_image_recovers() {
     let _alone = alone();
-    if oracle::skip_without(&[Need::Mke2fs, Need::Debugfs, Need::E2fsck]) || !has_strace() {
+    let needs = [Need::Mke2fs, Need::Debugfs, Need::E2fsck, Need::Strace];
+    if oracle::skip_without(&needs) {
         return;
     }
     let mut totals = Totals::default();
@@ -411,14 +414,6 @@ fn every_system_call_that_fails_is_told_and_the_image_recovers() {
         }
     }
     println!("failing system calls: {totals:?}, 0 violations");
-}
-
-fn has_strace() -> bool {
-    let is_here = Command::new("strace").arg("-V").output().is_ok_and(|it| it.status.success());
-    if !is_here {
-        eprintln!("skipped: no strace");
-    }
-    is_here
 }
 
 fn is_all() -> bool {

@@ -30,6 +30,8 @@ pub enum Need {
     Dumpe2fs,
     /// `tune2fs`.
     Tune2fs,
+    /// `strace`.
+    Strace,
     /// The right to mount a loop device, and a kernel that has ext4.
     Kernel,
     /// The corpus of images: the environment variable `EXT4_CORPUS` names a folder.
@@ -45,6 +47,7 @@ impl Need {
             Self::Debugfs => "debugfs",
             Self::Dumpe2fs => "dumpe2fs",
             Self::Tune2fs => "tune2fs",
+            Self::Strace => "strace",
             Self::Kernel => "kernel mounts (root, loop devices, ext4)",
             Self::Corpus => "corpus (EXT4_CORPUS is not set)",
         }
