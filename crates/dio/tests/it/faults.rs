@@ -6,7 +6,7 @@
 
 use crate::{
     jobs::{Failed, JOBS, Job, contents, job},
-    world::{clock, open},
+    world::clock,
 };
 use ext4_blockdev::{Counts, Failure, Fault, FaultDevice, Op, Overlay, Recorder};
 use ext4_dio::Sync;
@@ -141,7 +141,7 @@ fn fail_everywhere(job: &Job, image: &Image, totals: &mut Totals) -> SweepReport
 /// failed is done again, and must then come to its end.
 fn run(job: &Job, device: &Device) -> Ran {
     let mut ran = Ran::default();
-    let fs = match open(device) {
+    let fs = match job.open(Arc::clone(device)) {
         Ok(fs) => fs,
         Err(err) => return Ran { failed: Some(err.into()), at_open: true, ..ran },
     };
@@ -169,7 +169,7 @@ fn run(job: &Job, device: &Device) -> Ran {
     if ran.is_poisoned {
         ran.note_later("an O_DSYNC write", Job::later(&fs));
         ran.note_later("commit", fs.commit().map_err(Failed::from));
-    } else if ran.failed.is_some() && fs.commit().is_ok() {
+    } else if ran.failed.is_some() && fs.commit().is_ok() && !job.has_dirty(done) {
         ran.acked = done;
     }
     match fs.close().map_err(Failed::from) {
@@ -396,7 +396,7 @@ fn a_log_block_that_was_never_written_is_noticed() {
     let run = |faults: Vec<Fault>| {
         let medium: Device = image.overlay();
         let device = Arc::new(FaultDevice::new(Arc::clone(&medium), faults));
-        let fs = open(&(device.clone() as Device)).expect("opening");
+        let fs = job.open(device.clone()).expect("opening");
         for i in 0..STEPS.len() {
             job.step(&fs, i).expect("the fault is a silent one");
         }

@@ -1,9 +1,9 @@
 //! Kinds of work on an image, step by step, and what the files may hold after a part of it.
 
-use crate::world::open;
-use ext4_blockdev::BlockDevice;
-use ext4_dio::{DirectWrite, Offset, Request, Sync};
-use ext4_fs::{Filesystem, Last, NewFile};
+use crate::world::clock;
+use ext4_blockdev::{AlignedBuf, BlockDevice};
+use ext4_dio::{DirectWrite, Offset, Request, Submitter, Sync};
+use ext4_fs::{Delayed, Filesystem, Last, LockMode, NewFile, RecoverOptions, recover};
 use ext4_testkit::{
     explore::Violation,
     image::{Image, Recipe},
@@ -20,6 +20,8 @@ pub(crate) struct Job {
     pub(crate) profile: &'static str,
     /// A debugfs request for the new image.
     pub(crate) debugfs: &'static str,
+    /// How buffered writes are done.
+    pub(crate) delayed: Delayed,
     /// Bytes of `/f` at the beginning.
     pub(crate) len: usize,
     /// What is done before anything can fail.
@@ -49,11 +51,22 @@ pub(crate) enum Step {
     RenameNew,
     /// Removes `/f`.
     Unlink,
-    /// Makes everything so far durable.
+    /// Writes `offset, len`s, all in flight at once, completed in any order.
+    Async(&'static [(u64, usize)], Sync),
+    /// Writes so many bytes at an offset into pages.
+    Buffer(u64, usize),
+    /// Writes the pages back.
+    Writeback,
+    /// Makes the file durable.
+    Fsync,
+    /// Makes everything so far durable, but for what is in pages only.
     Commit,
 }
 
-use Step::{Allocate, Commit, Create, Keep, Punch, RenameNew, Truncate, Unlink, Write, WriteNew};
+use Step::{
+    Allocate, Async, Buffer, Commit, Create, Fsync, Keep, Punch, RenameNew, Truncate, Unlink,
+    Write, WriteNew, Writeback,
+};
 
 const NONE: Sync = Sync::None;
 const DATA: Sync = Sync::Data;
@@ -70,7 +83,18 @@ pub(crate) const fn job(
     before: &'static [Step],
     steps: &'static [Step],
 ) -> Job {
-    Job { name, profile, debugfs: "", len, before, steps }
+    Job { name, profile, debugfs: "", delayed: Delayed::DEFAULT, len, before, steps }
+}
+
+/// With `dioread_lock`: data is on the device before the handle that maps it.
+const fn ordered(
+    name: &'static str,
+    profile: &'static str,
+    len: usize,
+    steps: &'static [Step],
+) -> Job {
+    let delayed = Delayed { dioread_nolock: false, ..Delayed::DEFAULT };
+    Job { name, profile, debugfs: "", delayed, len, before: &[], steps }
 }
 
 /// data=journal, by the filesystem's default mount options.
@@ -81,7 +105,7 @@ const fn journaled(
     steps: &'static [Step],
 ) -> Job {
     let debugfs = "set_super_value default_mount_opts 0x2c";
-    Job { name, profile, debugfs, len, before: &[], steps }
+    Job { name, profile, debugfs, delayed: Delayed::DEFAULT, len, before: &[], steps }
 }
 
 /// Every kind of write, and what else changes files.
@@ -214,6 +238,65 @@ pub(crate) const JOBS: &[Job] = &[
     job("unlink", "ext4-1k", 100_000, &[], &[Unlink, Commit]),
     job("unlink, orphan file", "orphan-4k", 100_000, &[], &[Unlink, Commit]),
     job("unlink, block map", "ext3-1k", 400_000, &[], &[Unlink, Create, WriteNew(4096, DATA)]),
+    job(
+        "many at once",
+        "ext4-4k",
+        65536,
+        &[Truncate(262_144), Allocate(131_072, 65536)],
+        &[
+            Async(&[(4096, 4096), (69632, 8192), (135_168, 4096), (20480, 4096)], NONE),
+            Async(&[(8192, 4096), (77824, 4096), (143_360, 4096), (139_264, 4096)], DATA),
+            Commit,
+        ],
+    ),
+    job(
+        "many at once, extending",
+        "ext4-1k",
+        5000,
+        &[],
+        &[Async(&[(5120, 4096), (1024, 1024), (9216, 2048), (512, 512)], FULL), Commit],
+    ),
+    job(
+        "many at once, block map",
+        "ext3-1k",
+        65536,
+        &[],
+        &[Async(&[(4096, 4096), (16384, 8192), (65536, 4096), (1024, 1024)], DATA)],
+    ),
+    job("buffered", "ext4-4k", 5000, &[], &[Buffer(3000, 60_000), Fsync, Buffer(0, 100), Fsync]),
+    job(
+        "buffered into holes",
+        "ext4-1k",
+        3000,
+        &[Truncate(131_072)],
+        &[Buffer(10_000, 5000), Buffer(40_000, 2000), Buffer(60_000, 100), Fsync],
+    ),
+    job("buffered, never synced", "ext4-4k", 5000, &[], &[Buffer(5000, 60_000), Commit]),
+    job(
+        "buffered and truncate",
+        "ext4-1k",
+        9000,
+        &[],
+        &[Buffer(9000, 30_000), Truncate(20_000), Writeback, Buffer(20_000, 5000), Fsync],
+    ),
+    job(
+        "buffered and punch",
+        "ext4-1k",
+        9000,
+        &[],
+        &[Buffer(9000, 30_000), Punch(8000, 9000), Fsync],
+    ),
+    ordered("buffered, ordered", "ext4-4k", 5000, &[Buffer(3000, 60_000), Writeback, Fsync]),
+    job("buffered, block map", "ext3-1k", 5000, &[], &[Buffer(3000, 30_000), Fsync]),
+    job("buffered, bigalloc", "bigalloc-4k", 5000, &[], &[Buffer(3000, 60_000), Writeback, Fsync]),
+    job(
+        "buffered, inline",
+        "inline-4k",
+        40,
+        &[],
+        &[Buffer(40, 40), Fsync, Buffer(50, 5000), Fsync],
+    ),
+    journaled("buffered, data=journal", "ext4-1k", 5000, &[Buffer(3000, 20_000), Fsync]),
     job("append, no journal", "nojournal-4k", 8192, &[], &[Write(8192, 16384, DATA)]),
     job("append, ext2", "ext2-1k", 8192, &[], &[Write(8192, 16384, DATA), Truncate(3000)]),
 ];
@@ -248,12 +331,18 @@ impl Job {
             recipe = recipe.debugfs(self.debugfs);
         }
         let device = recipe.image()?.device();
-        let fs = open(&(device.clone() as Arc<dyn BlockDevice>)).expect("a new image");
+        let fs = self.open(device.clone()).expect("a new image");
         for (nr, step) in self.before.iter().enumerate() {
             do_step(&fs, step, nr).expect("nothing fails yet");
         }
         fs.close().expect("closing");
         Some(Image::new(device.contents()))
+    }
+
+    /// Opens a device of the image as this job wants it.
+    pub(crate) fn open(&self, device: Arc<dyn BlockDevice>) -> ext4_fs::Result<Filesystem> {
+        let options = RecoverOptions { delayed: self.delayed, ..RecoverOptions::new(clock()) };
+        recover(device, &options).map(|it| it.fs)
     }
 
     /// The files after each step: version 0 is the beginning.
@@ -280,10 +369,19 @@ impl Job {
     pub(crate) fn step(&self, fs: &Filesystem, i: usize) -> Result<bool, Failed> {
         do_step(fs, &self.steps[i], self.generation(i))?;
         Ok(match self.steps[i] {
-            Write(_, _, sync) | WriteNew(_, sync) => sync != NONE,
-            Commit => true,
+            Write(_, _, sync) | WriteNew(_, sync) | Async(_, sync) => {
+                sync != NONE && !self.has_dirty(i + 1)
+            }
+            Fsync => true,
+            Commit => !self.has_dirty(i + 1),
             _ => false,
         })
+    }
+
+    /// Whether something may be in pages only after the first `n` steps.
+    pub(crate) fn has_dirty(&self, n: usize) -> bool {
+        let last = self.steps[..n].iter().rev().find(|it| matches!(it, Buffer(..) | Fsync));
+        matches!(last, Some(Buffer(..)))
     }
 
     /// Does step `i` again, after an attempt that failed half-way. A name that is gone was taken away
@@ -339,6 +437,29 @@ fn do_step(fs: &Filesystem, step: &Step, generation: usize) -> Result<(), Failed
             fs.rename(InodeNr::ROOT, b"new", InodeNr::ROOT, b"f", ext4_fs::Replace::Yes)?;
         }
         Unlink => fs.unlink(InodeNr::ROOT, b"f")?,
+        Async(writes, sync) => {
+            let ino = find(FILE)?;
+            let mut submitter = Submitter::new(fs, 4);
+            for (tag, &(at, len)) in writes.iter().enumerate() {
+                let mut buf = AlignedBuf::zeroed(len);
+                buf.copy_from_slice(&bytes(FILE, generation, at, len));
+                let mut request = Request::new(Offset::At(at), None);
+                request.sync = sync;
+                submitter.submit(ino, request, buf, tag as u64);
+            }
+            let done: Vec<_> = std::iter::from_fn(|| submitter.wait()).collect();
+            assert_eq!(done.len(), writes.len(), "each comes back once");
+            for it in done {
+                it.result?;
+            }
+        }
+        Buffer(at, len) => {
+            let guard = fs.incore(find(FILE)?).lock(LockMode::Exclusive);
+            let n = fs.buffered_write(&guard, at, &bytes(FILE, generation, at, len))?;
+            assert_eq!(n, len, "a short count");
+        }
+        Writeback => ext4_fs::Writeback::new(fs, find(FILE)?, 0..u64::MAX).run()?,
+        Fsync => fs.fsync(find(FILE)?, false)?,
         Commit => fs.commit()?,
     }
     Ok(())
@@ -362,7 +483,7 @@ fn apply(model: &mut Model, step: &Step, generation: usize) {
         _ => (FILE, file(FILE)),
     };
     match *step {
-        Write(at, len, _) => new.write(at, &bytes(path, generation, at, len)),
+        Write(at, len, _) | Buffer(at, len) => new.write(at, &bytes(path, generation, at, len)),
         WriteNew(len, _) => new.write(0, &bytes(path, generation, 0, len)),
         Truncate(size) => new.truncate(size),
         Allocate(at, len) => new.allocate(at, len, false),
@@ -376,7 +497,12 @@ fn apply(model: &mut Model, step: &Step, generation: usize) {
             model.unlink(FILE);
             return;
         }
-        Keep(..) | Commit => return,
+        Async(writes, _) => {
+            for &(at, len) in writes {
+                new.write(at, &bytes(path, generation, at, len));
+            }
+        }
+        Keep(..) | Commit | Writeback | Fsync => return,
     }
     *model.create(path) = new;
 }
@@ -432,7 +558,7 @@ fn content(
     }
     // Some steps take several handles, and the size follows each.
     let between = possible.windows(2).zip(&job.steps[acked..]).any(|(pair, step)| {
-        let goes_in_steps = matches!(step, Allocate(..))
+        let goes_in_steps = matches!(step, Allocate(..) | Async(..) | Buffer(..))
             || matches!(step, Write(..)) && (!job.debugfs.is_empty() || job.profile == "inline-4k");
         let sizes = pair.iter().filter_map(|it| it.file(path)).map(ModelFile::size);
         let (low, high) = (sizes.clone().min(), sizes.max());
@@ -446,6 +572,20 @@ fn content(
         let at = i as u64 * 512;
         // A version that ends before this sector does says nothing of it.
         let says = |it: &&&_| ModelFile::size(it) >= at + sector.len() as u64;
+        // A size can go beyond pages that nobody has written back: a hole, until somebody does.
+        let is_delayed = |step: &Step| matches!(step, Buffer(from, len) if at < from + *len as u64 && *from < at + 512);
+        let unsynced = &job.steps[acked.min(job.steps.len())..];
+        let is_padded = |it: &&ModelFile| {
+            let mut old = it.read(at, sector.len());
+            old.resize(sector.len(), 0);
+            old == sector
+        };
+        if unsynced.iter().take(possible.len() - 1).any(is_delayed)
+            && (sector.iter().all(|byte| *byte == 0)
+                || files.iter().copied().any(|it| is_padded(&it)))
+        {
+            continue;
+        }
         if !files.iter().filter(says).any(|it| it.read(at, sector.len()) == sector) {
             let what =
                 format!("{path}: sector {i} of {size} bytes is of no version from {acked} on");
