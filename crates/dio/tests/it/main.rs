@@ -7,4 +7,5 @@ mod crash;
 mod faults;
 mod jobs;
 mod scenarios;
+mod threads;
 mod world;
