@@ -155,6 +155,7 @@ fn contents(state: &CrashState, device: &Device, versions: &[ModelFile]) -> Resu
 const STORIES: &[&[Do]] = &[
     &[Put(5000, 20_000), Commit, Fsync, Put(25_000, 100), Fsync],
     &[Put(16_384, 4096), Steps(0, 2), Commit, Put(8192, 9000), Fsync],
+    &[Put(16_384, 4096), Steps(0, 1), Commit, Put(20_480, 100), Fsync],
     &[Put(40_000, 9000), Put(1000, 3000), Steps(20_000, 3), Commit, Fsync],
     &[Put(5000, 12_000), Steps(0, 1), Cut(9000), Put(9500, 5000), Fsync],
     &[Put(5000, 30_000), Cut(6000), Commit, Cut(20_000), Put(30_000, 10), Fsync],
