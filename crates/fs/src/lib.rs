@@ -20,6 +20,7 @@ mod inode;
 mod log;
 mod map;
 mod mmp;
+mod names;
 mod open;
 mod ops;
 mod orphan;

@@ -1,6 +1,6 @@
 //! Opening for writing, and closing: the two ends between which `needs_recovery` is set.
 
-use crate::{Error, Filesystem, Handle, Inode, Result, mmp, pages::Delayed};
+use crate::{Error, Filesystem, Handle, Inode, Result, mmp, names::NameLock, pages::Delayed};
 use ext4_jbd2::{Clock, MetaRead};
 use ext4_ondisk::{
     features::{Compat, Incompat, RoCompat},
@@ -8,7 +8,7 @@ use ext4_ondisk::{
     time::Timestamp,
 };
 use ext4_units::InodeNr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use zerocopy::IntoBytes as _;
 
 /// Nanoseconds between two times that an inode can have: a tick of 250 Hz. Changes within one need
@@ -22,14 +22,12 @@ pub(crate) struct Writing {
     /// Whether the superblock says, durably, that the filesystem is in use.
     is_marked: Mutex<bool>,
     pub(crate) delayed: Delayed,
-    /// Held by whoever changes names, so that what he looked at before his handle still holds in
-    /// it. Taken after an inode's lock, before a handle.
-    names: Mutex<()>,
+    pub(crate) names: NameLock,
 }
 
 impl Writing {
     pub(crate) fn new(clock: Clock, is_marked: bool, delayed: Delayed) -> Self {
-        Self { clock, is_marked: Mutex::new(is_marked), delayed, names: Mutex::default() }
+        Self { clock, is_marked: Mutex::new(is_marked), delayed, names: NameLock::default() }
     }
 
     /// Now, by the clock that was given at open, in ticks (`ktime_get_coarse_real_ts64`).
@@ -76,12 +74,6 @@ impl Filesystem {
             }
             asked = needed;
         }
-    }
-
-    /// Keeps others from changing names and attributes. Not for who holds it already.
-    pub(crate) fn lock_names(&self) -> Result<MutexGuard<'_, ()>> {
-        let writing = self.writing().ok_or(Error::ReadOnly)?;
-        Ok(writing.names.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether writing is possible at all: open for it, and nothing has failed.

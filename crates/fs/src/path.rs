@@ -37,10 +37,12 @@ impl Filesystem {
         if path.is_empty() {
             return Err(Error::NotFound { path: "\"\"".into() });
         }
-        let mut walk = Walker::new(self, meta, path)?;
-        walk.push(path);
-        walk.run(last)?;
-        Ok(walk.here)
+        self.steadily(|| {
+            let mut walk = Walker::new(self, meta, path)?;
+            walk.push(path);
+            walk.run(last)?;
+            Ok(walk.here)
+        })
     }
 
     /// The directory and the last name of `path`, for who creates, removes or replaces it
@@ -57,13 +59,15 @@ impl Filesystem {
             let fault = "expected a name, not a directory's own";
             return Err(Error::BadName { name: lossy(path), fault });
         }
-        let mut walk = Walker::new(self, meta, path)?;
-        walk.push(dirs);
-        walk.run(Last::Follow)?;
-        if !walk.here.is_dir() {
-            return Err(Error::NotADirectory { path: lossy(dirs) });
-        }
-        Ok(Parent { dir: walk.here, name: name.to_vec() })
+        self.steadily(|| {
+            let mut walk = Walker::new(self, meta, path)?;
+            walk.push(dirs);
+            walk.run(Last::Follow)?;
+            if !walk.here.is_dir() {
+                return Err(Error::NotADirectory { path: lossy(dirs) });
+            }
+            Ok(Parent { dir: walk.here, name: name.to_vec() })
+        })
     }
 }
 

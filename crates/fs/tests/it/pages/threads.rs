@@ -112,3 +112,34 @@ fn names_change_in_many_threads() {
         assert_clean(&*device).unwrap();
     }
 }
+
+#[test]
+fn a_name_is_found_whatever_happens_to_its_neighbours() {
+    let Some(image) = Recipe::new("ext4-1k").image() else { return };
+    let fs = open_as(image.device(), Delayed::DEFAULT);
+    let dir = fs.mkdir(InodeNr::ROOT, b"d", &super::FILE).unwrap();
+    let there: Vec<_> = (0..40).map(|i| format!("stays-where-it-is-{i}")).collect();
+    for name in &there {
+        fs.create(dir, name.as_bytes(), &super::FILE).unwrap();
+    }
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut n = 0;
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                for name in &there {
+                    find(&fs, &format!("/d/{name}"));
+                    n += 1;
+                }
+            }
+            n
+        });
+        // The folder grows an index, and its blocks split.
+        for i in 0..600 {
+            fs.create(dir, format!("one-of-many-that-come-{i}").as_bytes(), &super::FILE).unwrap();
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reader.join().unwrap() > 0);
+    });
+    fs.close().unwrap();
+}
