@@ -169,7 +169,10 @@ impl<'fs> Operation<'fs> {
                 Err(err) => break Err(err),
             }
         };
-        if res.is_err() {
+        if let Err(err) = &res {
+            if let Error::Fs(err) = err {
+                self.fs.note_damage(err);
+            }
             self.state = State::Done;
             self.give_up(io);
         }

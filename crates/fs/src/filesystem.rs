@@ -3,6 +3,7 @@
 use crate::{
     Error, Result,
     alloc::GroupHints,
+    damage::Damage,
     decoded::Decoded,
     incore::InCoreTable,
     open::Writing,
@@ -47,6 +48,7 @@ pub struct Filesystem {
     orphans: OrphanSet,
     incores: InCoreTable,
     unsynced: Unsynced,
+    damage: Damage,
     checked_nodes: Arc<Checked>,
     page_cache: PageCache,
     decoded: Decoded,
@@ -91,6 +93,7 @@ impl Filesystem {
             orphans: OrphanSet::default(),
             incores: InCoreTable::default(),
             unsynced: Unsynced::default(),
+            damage: Damage::default(),
             checked_nodes: Arc::default(),
             page_cache: PageCache::default(),
             decoded: Decoded::default(),
@@ -190,6 +193,10 @@ impl Filesystem {
     /// Inodes that need no second decoding.
     pub(crate) fn decoded(&self) -> &Decoded {
         &self.decoded
+    }
+
+    pub(crate) fn damage(&self) -> &Damage {
+        &self.damage
     }
 
     pub(crate) fn writing(&self) -> Option<&Writing> {

@@ -7,6 +7,7 @@
 
 mod acl;
 mod alloc;
+mod damage;
 mod decoded;
 mod dir;
 mod error;

@@ -65,10 +65,10 @@ impl Filesystem {
         &self,
         credits: impl Fn(&dyn MetaRead) -> Result<usize>,
     ) -> Result<Handle<'_>> {
-        let mut asked = credits(self.meta())?;
+        let mut asked = self.noting(credits(self.meta()))?;
         loop {
             let h = self.start(asked)?;
-            let needed = credits(&h)?;
+            let needed = self.noting(credits(&h))?;
             if needed <= asked {
                 return Ok(h);
             }
@@ -111,6 +111,7 @@ impl Filesystem {
     /// was changed for it. Pages that were not written back stay in memory: [`fsync`](Self::fsync),
     /// [`sync`](Self::sync).
     pub fn commit(&self) -> Result<()> {
+        self.record_damage();
         Ok(self.journal().sync()?)
     }
 
@@ -121,7 +122,8 @@ impl Filesystem {
         if self.writing().is_none() {
             return Ok(());
         }
-        self.write_all_back()?;
+        self.noting(self.write_all_back())?;
+        self.record_damage();
         // Crash here: needs_recovery is set and the log is whole, or already empty.
         self.journal().checkpoint()?;
         let has_orphans = !self.orphans().is_empty();

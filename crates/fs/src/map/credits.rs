@@ -26,10 +26,10 @@ impl Filesystem {
                 Err(crate::Error::NoSpace { .. }) if self.journal().freed_in_running() > 0 => {
                     self.commit()?;
                 }
-                done => return done,
+                done => return self.noting(done),
             }
         }
-        what()
+        self.noting(what())
     }
 }
 

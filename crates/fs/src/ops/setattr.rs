@@ -44,6 +44,10 @@ impl Filesystem {
     /// Changes an inode's attributes in one handle (`ext4_setattr`, `ext4_ioctl_setflags`). On an
     /// immutable or append-only inode only flags can be changed (`EPERM`).
     pub fn setattr(&self, ino: InodeNr, change: &Setattr) -> Result<()> {
+        self.noting(self.setattr_once(ino, change))
+    }
+
+    fn setattr_once(&self, ino: InodeNr, change: &Setattr) -> Result<()> {
         let mut h = self.start(1 + Handle::STORE_XATTRS_CREDITS)?;
         let mut inode = self.open_inode(&h, ino)?;
         if (Setattr { flags: None, ..*change }) != Setattr::default() {

@@ -22,6 +22,10 @@ impl Filesystem {
     /// As [`truncate`](Self::truncate), for who holds the lock alone, with no direct IO in flight.
     /// Waits for [pages under writeback](Self::is_writing_back).
     pub fn truncate_locked(&self, guard: &InodeGuard, size: u64) -> Result<()> {
+        self.noting(self.truncate_alone(guard, size))
+    }
+
+    fn truncate_alone(&self, guard: &InodeGuard, size: u64) -> Result<()> {
         let incore = guard.alone();
         let ino = incore.ino();
         let inode = self.open_inode(self.meta(), ino)?;

@@ -30,6 +30,10 @@ impl Filesystem {
     /// As [`unlink`](Self::unlink), but an inode without names stays, on the orphan record, until
     /// [`release`](Self::release) or recovery: that of a file that is still open.
     pub fn unlink_open(&self, dir: InodeNr, name: &[u8]) -> Result<Unlinked> {
+        self.noting(self.unlink_once(dir, name))
+    }
+
+    fn unlink_once(&self, dir: InodeNr, name: &[u8]) -> Result<Unlinked> {
         check_name(name)?;
         let names = self.lock_names()?;
         let mut h = self.start(UNLINK_CREDITS)?;
@@ -64,11 +68,15 @@ impl Filesystem {
             let (found, expected) = ("in use by its names", "an inode without names");
             return Err(Error::WrongType { ino, found, expected });
         }
-        self.evict_locked(guard)
+        self.noting(self.evict_locked(guard))
     }
 
     /// Removes an empty directory (`ext4_rmdir`).
     pub fn rmdir(&self, dir: InodeNr, name: &[u8]) -> Result<()> {
+        self.noting(self.rmdir_once(dir, name))
+    }
+
+    fn rmdir_once(&self, dir: InodeNr, name: &[u8]) -> Result<()> {
         check_name(name)?;
         let names = self.lock_names()?;
         let mut h = self.start(UNLINK_CREDITS)?;

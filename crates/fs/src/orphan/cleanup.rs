@@ -5,7 +5,7 @@
 
 use super::{Record, file};
 use crate::{Error, Filesystem, Inode, Report, Result, alloc::is_inode_in_use};
-use ext4_ondisk::{dir_entry::FileType, features::Compat, orphan_file, superblock::State};
+use ext4_ondisk::{Corrupt, dir_entry::FileType, features::Compat, orphan_file, superblock::State};
 use ext4_units::{BlockNr, InodeNr};
 use std::collections::BTreeSet;
 
@@ -60,7 +60,7 @@ impl Filesystem {
         // A damaged orphan file ends the recovery before the first record is followed.
         let file = self.verified_orphan_file()?;
         if self.has_errors()? {
-            report.dropped_list = self.drop_list(false)?;
+            report.dropped_list = self.drop_list()?;
             if self.has_records(&file)? {
                 // What stays in the file keeps orphan_present set.
                 self.orphans().keep_leftovers();
@@ -98,7 +98,8 @@ impl Filesystem {
             match finished {
                 Ok(fate) => done.push(Orphan { ino: head, in_file: false, fate }),
                 Err(Error::Corrupt(fault)) => {
-                    self.drop_list(true)?;
+                    self.mark_errors(&fault);
+                    self.drop_list()?;
                     let fate = OrphanFate::Refused { fault: fault.to_string() };
                     done.push(Orphan { ino: head, in_file: false, fate });
                     return Ok(());
@@ -128,7 +129,7 @@ impl Filesystem {
                     Ok(fate) => done.push(orphan(fate)),
                     Err(Error::Corrupt(fault)) => {
                         self.orphans().keep_leftovers();
-                        self.mark_errors()?;
+                        self.mark_errors(&fault);
                         done.push(orphan(OrphanFate::Refused { fault: fault.to_string() }));
                     }
                     Err(err) => return Err(err),
@@ -222,15 +223,11 @@ impl Filesystem {
         Ok(OrphanFate::Truncated { size, sectors: sectors.saturating_sub(left) })
     }
 
-    /// Empties the list without looking at its members, and if that is an error marks the filesystem as
-    /// having errors. Returns its first member.
-    fn drop_list(&self, is_error: bool) -> Result<Option<u32>> {
+    /// Empties the list without looking at its members. Returns its first member.
+    fn drop_list(&self) -> Result<Option<u32>> {
         let head = self.raw_superblock(self.meta())?.s_last_orphan.get();
         if head == 0 {
             return Ok(None);
-        }
-        if is_error {
-            self.mark_errors()?;
         }
         let mut h = self.start(1)?;
         h.modify_superblock(|raw| raw.s_last_orphan.set(0))?;
@@ -239,11 +236,9 @@ impl Filesystem {
         Ok(Some(head))
     }
 
-    /// Sets the flag that asks for a full check (`ext4_error`).
-    fn mark_errors(&self) -> Result<()> {
-        let mut h = self.start(1)?;
-        h.modify_superblock(|raw| raw.s_state.set(raw.s_state.get() | State::ERROR.bits()))?;
-        h.stop()?;
-        Ok(())
+    /// Records an error, so that a full check is due (`ext4_error`).
+    fn mark_errors(&self, fault: &Corrupt) {
+        self.note_damage(&Error::Corrupt(fault.clone()));
+        self.record_damage();
     }
 }

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod crash;
+mod damage_recorded;
 mod damaged_logs;
 mod fast_commits;
 mod full;
