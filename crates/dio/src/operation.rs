@@ -9,7 +9,7 @@ mod rest;
 mod transfer;
 
 use crate::{
-    Offset, Plan, Request, Result,
+    Error, Offset, Plan, Request, Result,
     checks::Checked,
     piece::Piece,
     ring::Ring,
@@ -230,7 +230,7 @@ impl<'fs> Operation<'fs> {
         if self.guard.is_none() {
             if self.request.nowait {
                 let what = "another holds the inode lock";
-                return Err(crate::Error::WouldWait { ino: self.ino(), what });
+                return Err(Error::WouldWait { ino: self.ino(), what });
             }
             return Ok(Step::Blocked(Blocked::Lock(mode)));
         }
@@ -264,8 +264,8 @@ impl<'fs> Operation<'fs> {
         Outcome { written: self.written(), buffered: self.buffered }
     }
 
-    fn too_big(&self, offset: u64) -> crate::Error {
+    fn too_big(&self, offset: u64) -> Error {
         let limit = self.fs.geometry().max_bytes;
-        crate::Error::TooBig { ino: self.ino(), offset, limit, what: "largest file" }
+        Error::TooBig { ino: self.ino(), offset, limit, what: "largest file" }
     }
 }

@@ -96,9 +96,8 @@ fn number_after(place: &str, word: &str) -> Option<u64> {
 
 /// The kind of structure, in the shape of a function's name: `extent_node`.
 fn func_of(place: &str) -> [u8; 32] {
-    let is_kind = |it: &&str| {
-        !matches!(*it, "at" | "of") && it.chars().all(|it| it.is_ascii_lowercase())
-    };
+    let is_kind =
+        |it: &&str| !matches!(*it, "at" | "of") && it.chars().all(|it| it.is_ascii_lowercase());
     let words: Vec<&str> = place.split(' ').take_while(is_kind).collect();
     let mut func = [0; 32];
     // The last byte stays zero.

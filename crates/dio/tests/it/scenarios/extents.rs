@@ -80,15 +80,15 @@ fn crashes(seeds: u64, mut look: impl FnMut(&str, Crashed)) {
                 done > steps || matches!(step, ext4_dio::Step::Done(_))
             });
             let crashed = if rng.percent(80) { stage.crash_committed() } else { stage.crash() };
-            told(&format!("{profile}, seed {seed}: {len} bytes at {at}, cut at step {done}"));
-            look(profile, crashed);
+            look(&format!("{profile}, seed {seed}, {len} bytes at {at}, step {done}"), crashed);
         }
     }
 }
 
 #[test]
 fn s160_random_crashes_are_recovered_as_the_kernel_recovers_them() {
-    crashes(3 * seeds(), |_, crashed| {
+    crashes(3 * seeds(), |name, crashed| {
+        println!("{name}");
         crashed.recover();
     });
 }
@@ -98,19 +98,19 @@ fn s161_e2fsck_repairs_the_same_crashes_to_the_same_contents() {
     if oracle::skip_without(&[oracle::Need::E2fsck]) {
         return;
     }
-    crashes(3 * seeds(), |profile, crashed| {
+    crashes(3 * seeds(), |name, crashed| {
         let scratch = oracle::scratch().unwrap();
         let file = scratch.path().join("image");
         oracle::save(&*crashed.raw(), &file).unwrap();
         let fsck = oracle::e2fsck(&file, oracle::FsckMode::Repair).unwrap();
-        assert!(matches!(fsck.code, Some(0 | 1)), "{profile}: {fsck:?}");
+        assert!(matches!(fsck.code, Some(0 | 1)), "{name}: {fsck:?}");
         let again = oracle::e2fsck(&file, oracle::FsckMode::Check).unwrap();
-        assert!(again.is_clean(), "{profile}: {again:?}");
+        assert!(again.is_clean(), "{name}: {again:?}");
         let theirs = Face::of(&Image::load(&file).unwrap()).unwrap();
         let ours = Face::of(&*crashed.recovered().0).unwrap();
         let len = usize::try_from(ours.size).unwrap();
-        assert_eq!(ours.size, theirs.size, "{profile}");
-        assert!(ours.bytes(0, len) == theirs.bytes(0, len), "{profile}: {ours:?} {theirs:?}");
+        assert_eq!(ours.size, theirs.size, "{name}");
+        assert!(ours.bytes(0, len) == theirs.bytes(0, len), "{name}: {ours:?} {theirs:?}");
     });
 }
 
@@ -280,8 +280,33 @@ fn refused(image: &Image, errno: i32) {
     assert_eq!(device.written_sectors(), Vec::<u64>::new());
 }
 
-/// For the log of a test that fails.
-#[expect(clippy::print_stdout, reason = "which case it was")]
-fn told(what: &str) {
-    println!("{what}");
+#[test]
+fn s171_the_damage_is_recorded_as_the_kernel_records_it() {
+    let Some((image, leaf)) = with_leaf("ext4-1k") else { return };
+    // The magic; the generation, which only the checksum covers.
+    for (at, errno, code) in [(0, errno::EUCLEAN, 5), (8, errno::EBADMSG, 4)] {
+        let image = image.patched([(leaf * 1024 + at, &[1][..])]).unwrap();
+        // In place, into the hole, behind the end.
+        for at in [0, 1024, 1 << 20] {
+            let device = image.overlay();
+            let stage = Stage::on(device.clone());
+            let err = stage.write(Write::new(at, 1024)).unwrap_err();
+            assert_eq!(err.errno(), errno, "{err}");
+            assert_eq!(stage.write(Write::new(at, 1024)).unwrap_err().errno(), errno);
+            stage.fs.close().unwrap();
+            let ours = View::new(&*device).unwrap().sb;
+            let first = (ours.s_first_error_ino.get(), ours.s_first_error_errcode);
+            assert_eq!((ours.s_error_count.get(), first.1), (1, code), "byte {at}");
+            assert_eq!(ours.s_first_error_block.get(), leaf);
+            if kernel::is_here() {
+                let ops = [write(at, 1024)];
+                let (res, after) = kernel::run_on_copy(&image, "errors=continue", &ops).unwrap();
+                let theirs = View::new(&after).unwrap().sb;
+                assert_eq!(res, [Err(errno)], "byte {at}");
+                assert_eq!(ours.s_state.get(), theirs.s_state.get(), "byte {at}");
+                let theirs = (theirs.s_first_error_ino.get(), theirs.s_first_error_errcode);
+                assert_eq!(first, theirs, "byte {at}: ours and the kernel's");
+            }
+        }
+    }
 }

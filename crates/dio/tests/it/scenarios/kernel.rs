@@ -27,6 +27,12 @@ pub(super) fn is_here() -> bool {
 
 /// Has the kernel do everything on a copy of an image.
 pub(super) fn run(image: &Image, opts: &str, ops: &[Op]) -> Result<(Results, Face)> {
+    let (results, image) = run_on_copy(image, opts, ops)?;
+    Ok((results, Face::of(&image)?))
+}
+
+/// As [`run`], with the whole image afterwards.
+pub(super) fn run_on_copy(image: &Image, opts: &str, ops: &[Op]) -> Result<(Results, Image)> {
     let scratch = oracle::scratch()?;
     let file = scratch.path().join("image");
     image.save(&file)?;
@@ -34,7 +40,7 @@ pub(super) fn run(image: &Image, opts: &str, ops: &[Op]) -> Result<(Results, Fac
     let path = mount.join(PATH);
     let results = ops.iter().map(|op| one(&path, op)).collect::<Result<_>>()?;
     mount.unmount()?;
-    Ok((results, face(&file)?))
+    Ok((results, Image::load(&file)?))
 }
 
 /// Has the kernel recover a copy of a crashed device, by mounting it.
@@ -44,10 +50,6 @@ pub(super) fn recover(device: &dyn BlockDevice) -> Result<Image> {
     oracle::save(device, &file)?;
     Mount::new(&file, "")?.unmount()?;
     Image::load(&file)
-}
-
-fn face(file: &Path) -> Result<Face> {
-    Face::of(&Image::load(file)?)
 }
 
 fn one(path: &Path, op: &Op) -> Result<Result<u64, i32>> {
