@@ -142,6 +142,8 @@ fn forbidden(path: &str, line: &str) -> Option<&'static str> {
     if !LIBRARIES.contains(&folder) || line.trim_start().starts_with("//") {
         return None;
     }
+    // Not a file, though it begins like one.
+    let line = &line.replace("Filesystem", "");
     let everywhere = ["println!", "eprintln!", "print!(", "SystemTime::now", "Instant::now"];
     let environment = ["std::env", "env::var"];
     let files = ["std::fs", "fs::File", "File::open", "File::create", "OpenOptions"];
@@ -173,6 +175,7 @@ mod tests {
         check("crates/blockdev/src/file.rs", text, &[]);
         check("bin/debug/src/dump.rs", text, &[]);
         check("crates/fs/src/open.rs", text, &["2: std::fs has no place in this crate"]);
+        check("crates/dio/src/write.rs", "//! x\nuse ext4_fs::Filesystem;\n", &[]);
         check("crates/fs/src/open.rs", "//! x\n#[cfg(test)]\nmod tests {\n use std::fs;\n}\n", &[]);
     }
 
