@@ -5,6 +5,7 @@
 mod campaign;
 mod crash;
 mod faults;
+mod full;
 mod jobs;
 mod scenarios;
 mod threads;
