@@ -3,6 +3,7 @@
 mod completions;
 mod man;
 mod programs;
+mod scenarios;
 mod sources;
 mod tidy;
 
@@ -25,6 +26,8 @@ enum Chore {
         /// The folder to write them to
         dir: PathBuf,
     },
+    /// Counts the numbered scenarios: as tests, compared with the kernel, not applicable
+    Scenarios,
     /// Checks the rules of the tree
     Tidy,
 }
@@ -44,6 +47,10 @@ fn run(chore: Chore) -> Result<()> {
     match chore {
         Chore::Man => man::write(&root()?.join("man")),
         Chore::Completions { dir } => completions::write(&dir),
+        Chore::Scenarios => {
+            writeln!(std::io::stdout(), "{}", scenarios::Scenarios::of(&root()?)?)?;
+            Ok(())
+        }
         Chore::Tidy => tidy::run(&root()?),
     }
 }

@@ -1,7 +1,8 @@
 //! The rules of the tree that no compiler checks: who may depend on whom, that ARCHITECTURE.md
-//! names what exists, which licences may come in. Rules of single files are in `sources.rs`.
+//! names what exists, which licences may come in. Rules of single files are in `sources.rs`, that of
+//! the numbered tests in `scenarios.rs`.
 
-use crate::sources;
+use crate::{scenarios::Scenarios, sources};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::{collections::BTreeSet, io::Write as _, path::Path, process::Command};
@@ -59,6 +60,7 @@ fn broken(root: &Path) -> Result<Vec<String>> {
     let mut broken = arrows(&metadata, root)?;
     broken.extend(licenses(&metadata, &std::fs::read_to_string(root.join("deny.toml"))?)?);
     broken.extend(headings(root)?);
+    broken.extend(Scenarios::of(root)?.broken());
     broken.extend(sources::broken(root)?);
     Ok(broken)
 }
