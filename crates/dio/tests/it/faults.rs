@@ -4,6 +4,8 @@
 //!
 //! Every place of every job is tried with `EXT4_FAULTS=all`; otherwise some, the same each time.
 
+mod threads;
+
 use crate::{
     jobs::{Failed, JOBS, Job, contents, job},
     world::clock,
