@@ -49,6 +49,13 @@ pub trait BlockDevice: Send + Sync + fmt::Debug {
     /// that cannot do so ignores it.
     fn discard(&self, offset: u64, len: u64) -> Result<()>;
 
+    /// Gives the bytes back to the host such that they read as zeros from then on. `false` when the
+    /// device cannot promise that: then nothing was changed, and the caller writes zeros.
+    fn punch(&self, offset: u64, len: u64) -> Result<bool> {
+        let _ = (offset, len);
+        Ok(false)
+    }
+
     /// Tells that these bytes will be read soon, so that the host may fetch them already. Advice:
     /// nothing is promised and nothing fails.
     fn prefetch(&self, offset: u64, len: u64) {

@@ -88,6 +88,18 @@ impl FileDevice {
         self.shared.start
     }
 
+    /// Whether it is a block device, and not an image file.
+    pub fn is_block_device(&self) -> bool {
+        self.shared.is_block_device
+    }
+
+    /// The device number of a block device; `None` for an image file.
+    pub fn device_number(&self) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = self.shared.buffered.metadata().ok()?;
+        self.shared.is_block_device.then(|| meta.rdev())
+    }
+
     /// Whether the queue's transfers are direct, and if not, why.
     pub fn direct_io(&self) -> &DirectIo {
         &self.shared.direct_io
@@ -261,6 +273,27 @@ impl BlockDevice for FileDevice {
             }
             // What is left cannot be done here, and need not be.
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> Result<bool> {
+        self.shared.check_writable()?;
+        check_range(offset, usize::try_from(len).unwrap_or(usize::MAX), self.len())?;
+        let at = self.start() + offset;
+        let sector = u64::from(self.shared.limits.sector);
+        let is_whole = at.is_multiple_of(sector) && len.is_multiple_of(sector);
+        // A block device takes whole sectors only; a file takes any range and zeroes its ends.
+        if len == 0 || (self.shared.is_block_device && !is_whole) {
+            return Ok(len == 0);
+        }
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.shared.buffered, mode, at, len) {
+            Ok(()) => Ok(true),
+            Err(err @ (rustix::io::Errno::IO | rustix::io::Errno::NOSPC)) => {
+                self.shared.poison();
+                Err(Error::Write { offset, len, source: err.into() })
+            }
+            Err(_) => Ok(false),
         }
     }
 

@@ -59,6 +59,15 @@ impl BlockDevice for MemoryDevice {
     fn discard(&self, _offset: u64, _len: u64) -> Result<()> {
         Ok(())
     }
+
+    fn punch(&self, offset: u64, len: u64) -> Result<bool> {
+        let mut bytes = self.bytes.write().unwrap_or_else(PoisonError::into_inner);
+        let n = usize::try_from(len).unwrap_or(usize::MAX);
+        check_range(offset, n, bytes.len() as u64)?;
+        let start = usize::try_from(offset).expect("inside a vector");
+        bytes[start..start + n].fill(0);
+        Ok(true)
+    }
 }
 
 impl fmt::Debug for MemoryDevice {

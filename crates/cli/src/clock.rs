@@ -10,6 +10,11 @@ pub fn now() -> (i64, u32) {
     from(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref()).unwrap_or_else(system)
 }
 
+/// The seconds that `SOURCE_DATE_EPOCH` says, where it says any.
+pub fn source_date_epoch() -> Option<i64> {
+    from(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref()).map(|(sec, _)| sec)
+}
+
 fn from(source_date_epoch: Option<&str>) -> Option<(i64, u32)> {
     source_date_epoch?.trim().parse().ok().map(|it| (it, 0))
 }

@@ -289,6 +289,18 @@ impl Features {
         })
     }
 
+    /// The one feature of this name, as dumpe2fs prints it.
+    pub fn named(wanted: &str) -> Option<Self> {
+        let row = TABLE.iter().find(|row| row.name == wanted)?;
+        let mut it = Self::default();
+        match row.word {
+            Word::Compat => it.compat = Compat::from_bits_retain(row.bit),
+            Word::Incompat => it.incompat = Incompat::from_bits_retain(row.bit),
+            Word::RoCompat => it.ro_compat = RoCompat::from_bits_retain(row.bit),
+        }
+        Some(it)
+    }
+
     /// All names, in the order dumpe2fs prints them.
     pub fn names(self) -> Vec<String> {
         self.bits().map(|(word, bit)| name(word, bit)).collect()
@@ -344,6 +356,14 @@ mod tests {
         assert_eq!(check(Operation::Write, ro_compat).unwrap_err().names, ["FEATURE_R30"]);
         assert_eq!(check(Operation::Read, incompat).unwrap_err().names, ["FEATURE_I30"]);
         assert_eq!(check(Operation::Replay, incompat).unwrap_err().names, ["FEATURE_I30"]);
+    }
+
+    #[test]
+    fn each_feature_is_found_by_its_name() {
+        for row in TABLE {
+            assert_eq!(Features::named(row.name).unwrap().names(), [row.name]);
+        }
+        assert_eq!(Features::named("warp_drive"), None);
     }
 
     #[test]

@@ -236,9 +236,17 @@ features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,ex
 
 /// Runs mke2fs on an existing file, with upstream's default features and not the host's.
 pub fn mke2fs<S: AsRef<OsStr>>(image: &Path, args: impl IntoIterator<Item = S>) -> Result<()> {
+    run_mke2fs(image, args, MKE2FS_CONF)
+}
+
+fn run_mke2fs<S: AsRef<OsStr>>(
+    image: &Path,
+    args: impl IntoIterator<Item = S>,
+    configuration: &str,
+) -> Result<()> {
     let dir = scratch()?;
     let conf = dir.path().join("mke2fs.conf");
-    fs::write(&conf, MKE2FS_CONF).context("mke2fs.conf")?;
+    fs::write(&conf, configuration).context("mke2fs.conf")?;
     let Some(path) = which("mke2fs") else { bail!("no mke2fs on this host") };
     let path = path.to_str().context("the path of a tool is not text")?;
     let mut all: Vec<_> = ["-q", "-F"].map(|it| OsStr::new(it).to_owned()).into();
@@ -246,6 +254,44 @@ pub fn mke2fs<S: AsRef<OsStr>>(image: &Path, args: impl IntoIterator<Item = S>) 
     all.push(image.as_os_str().to_owned());
     let out = run(path, &all, &[("MKE2FS_CONFIG", conf.as_os_str())], b"", LIMIT)?;
     out.expect_ok(&format!("mke2fs {all:?}")).map(drop)
+}
+
+/// The rest of upstream's configuration file: what a size or `-T` chooses.
+const USAGE_TYPES: &str = "\
+small = {
+blocksize = 1024
+inode_ratio = 4096
+}
+floppy = {
+blocksize = 1024
+inode_ratio = 8192
+}
+big = {
+inode_ratio = 32768
+}
+huge = {
+inode_ratio = 65536
+}
+news = {
+inode_ratio = 4096
+}
+largefile = {
+inode_ratio = 1048576
+blocksize = -1
+}
+largefile4 = {
+inode_ratio = 4194304
+blocksize = -1
+}
+";
+
+/// Runs mke2fs as [`mke2fs`] does, with block size and inode ratio by the size or `-T` as upstream
+/// has them.
+pub fn mke2fs_by_usage<S: AsRef<OsStr>>(
+    image: &Path,
+    args: impl IntoIterator<Item = S>,
+) -> Result<()> {
+    run_mke2fs(image, args, &format!("{MKE2FS_CONF}{USAGE_TYPES}"))
 }
 
 /// Writes all bytes of a device into a new file, leaving holes for zeroes.

@@ -170,6 +170,31 @@ impl FileDevice {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Makes the image file at `path` at least `len` bytes long: it is created if there is none, and
+    /// grown if it is shorter; what is added has no blocks and reads as zeros. Whether it changed.
+    /// A block device has the size it has.
+    ///
+    /// # Errors
+    /// As [`open_location`](Self::open_location): a file that somebody uses does not grow.
+    pub fn provide(path: &Path, len: u64) -> Result<bool, OpenError> {
+        let host = |source| OpenError::Host { path: path.to_owned(), source };
+        let file = match std::fs::metadata(path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                File::create_new(path).map_err(host)?
+            }
+            Err(err) => return Err(host(err)),
+            Ok(meta) if !meta.is_file() || meta.len() >= len => return Ok(false),
+            Ok(meta) => {
+                if meta.len() > 0 {
+                    drop(Self::open(path, OpenMode::Exclusive)?);
+                }
+                File::options().write(true).open(path).map_err(host)?
+            }
+        };
+        file.set_len(len).map_err(host)?;
+        Ok(true)
+    }
+
     /// Opens all of the file at `path`, whatever its name looks like.
     ///
     /// # Errors

@@ -1,0 +1,162 @@
+//! The prose of the man page; EXAMPLES and EXIT STATUS also end `--help`.
+
+use ext4_cli::{
+    Exit,
+    man::{self, Para, Section},
+};
+
+/// What ends `--help`.
+pub fn after_help() -> String {
+    man::help(SECTIONS, &["EXAMPLES", "EXIT STATUS"])
+}
+
+/// Sections after the options, in the order of the page.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        title: "DESCRIPTION",
+        body: &[
+            Para::Text(
+                "ext4-mkfs makes a filesystem that equals in geometry and features the one mke2fs \
+                 of e2fsprogs 1.47 makes with the same options, under the same option letters. An \
+                 image file is made, or grown, when --size asks for more than there is.",
+            ),
+            Para::Text(
+                "The same options and size give the same bytes on every machine: uuid and hash \
+                 seed follow from them unless given, all times are SOURCE_DATE_EPOCH or 0 unless \
+                 --time says otherwise, and no configuration file is read. --random draws uuid and \
+                 hash seed as mke2fs does.",
+            ),
+            Para::Text(
+                "Everything is planned before the first write, and -n shows the plan: geometry, \
+                 features, and where each structure lies. The superblock is written last; what an \
+                 interrupted run leaves is no filesystem.",
+            ),
+            Para::Text(
+                "A target that is mounted or in use is refused, also with -F. One that holds a \
+                 filesystem or a partition table is refused with its name unless -F is given.",
+            ),
+            Para::Text(
+                "Differences from mke2fs: the kind is ext4 unless -t says otherwise; the journal \
+                 is one run of blocks wherever there is one, and so may lie elsewhere; reserved \
+                 blocks are the percentage asked for also where groups had to shrink for many \
+                 inodes; inode tables are zeroed on image files, where holes cost nothing, and left \
+                 to the kernel on block devices.",
+            ),
+        ],
+    },
+    Section {
+        title: "FEATURES",
+        body: &[
+            Para::Text(
+                "-O takes names separated by commas: has_journal, ext_attr, resize_inode, \
+                 dir_index, sparse_super2, fast_commit, stable_inodes, orphan_file, filetype, \
+                 journal_dev, meta_bg, extent, 64bit, mmp, flex_bg, ea_inode, metadata_csum_seed, \
+                 large_dir, inline_data, encrypt, casefold, sparse_super, large_file, huge_file, \
+                 uninit_bg, dir_nlink, extra_isize, quota, bigalloc, metadata_csum, project, \
+                 verity; none turns everything before it off. A feature that needs another one is \
+                 refused without it, in one line. ext4(5) says what each is.",
+            ),
+            Para::Text(
+                "With journal_dev no filesystem is made but a journal for others, which then name \
+                 it with -J device=.",
+            ),
+        ],
+    },
+    Section {
+        title: "EXTENDED OPTIONS",
+        body: &[
+            Para::Text("-E takes these, separated by commas:"),
+            Para::Item("stride=BLOCKS, stripe_width=BLOCKS", "The shape of a RAID below."),
+            Para::Item("offset=BYTES", "Where the filesystem starts; the same as IMAGE@BYTES."),
+            Para::Item("resize=BLOCKS", "Room for descriptors to grow online to that size."),
+            Para::Item("num_backup_sb=0|1|2", "Copies of the superblock, with sparse_super2."),
+            Para::Item("packed_meta_blocks[=0|1]", "All tables at the start, with flex_bg."),
+            Para::Item(
+                "lazy_itable_init[=0|1]",
+                "Leave unused inode tables to the kernel. The default is 0 for image files and 1 \
+                 for block devices.",
+            ),
+            Para::Item("lazy_journal_init[=0|1]", "Do not zero the journal."),
+            Para::Item(
+                "discard, nodiscard",
+                "Give the whole range back to the host first, or not. Where it then reads as \
+                 zeros, none are written.",
+            ),
+            Para::Item("assume_storage_prezeroed[=0|1]", "The range reads as zeros already."),
+            Para::Item("root_owner=UID:GID, root_perms=OCTAL", "Of the root directory."),
+            Para::Item("hash_seed=UUID", "The seed of directory hashes."),
+            Para::Item("quotatype=usrquota:grpquota:prjquota", "Whose quota, with quota."),
+            Para::Item("encoding=utf8, encoding_flags=strict", "Of names, with casefold."),
+            Para::Item("mmp_update_interval=SECONDS", "With mmp."),
+            Para::Item("orphan_file_size=BYTES", "With orphan_file; 512 blocks at the most."),
+            Para::Item("test_fs", "Marks the filesystem as one to test with."),
+        ],
+    },
+    Section {
+        title: "USAGE TYPES",
+        body: &[Para::Text(
+            "Without -T the size chooses: floppy below 3 MiB, small below 512 MiB (both with \
+             blocks of 1 KiB), default, big from 4 TiB, huge from 16 TiB. -T also takes news, \
+             largefile and largefile4.",
+        )],
+    },
+    Section {
+        title: "EXIT STATUS",
+        body: &[
+            Para::Code(Exit::OK, "The filesystem was made, or the plan shown."),
+            Para::Code(
+                Exit::OPERATIONAL,
+                "It could not be done: too small, in use, something is there already, a device \
+                 error.",
+            ),
+            Para::Code(
+                Exit::USAGE,
+                "Wrong usage: options that contradict each other or the format. Nothing was \
+                 written.",
+            ),
+            Para::Code(Exit::CANCELLED, "Stopped by a signal; what is left is no filesystem."),
+        ],
+    },
+    Section {
+        title: "ENVIRONMENT",
+        body: &[
+            Para::Item(
+                "SOURCE_DATE_EPOCH",
+                "Seconds since 1970 for all times in the filesystem, when --time is not given.",
+            ),
+            Para::Item("NO_COLOR", "When set and not empty, no color is used."),
+        ],
+    },
+    Section {
+        title: "EXAMPLES",
+        body: &[
+            Para::Example(
+                "ext4-mkfs --size 2G disk.img",
+                "Makes an image file of 2 GiB, which takes a few MiB of space.",
+            ),
+            Para::Example(
+                "ext4-mkfs -n --json --size 8T disk.img > plan.json",
+                "Shows where everything would lie.",
+            ),
+            Para::Example(
+                "ext4-mkfs -t ext4 -O ^has_journal,inline_data -L data -U random /dev/sdb1",
+                "Makes one on a partition, with options as for mke2fs.",
+            ),
+            Para::Example(
+                "ext4-mkfs --compat grub-2.06 --compat kernel-4.19 'disk.img#2'",
+                "Makes one in the second partition of an image that these two can read.",
+            ),
+            Para::Example(
+                "ext4-mkfs -O journal_dev -b 4096 --size 128M log.img && ext4-mkfs -J \
+                 device=log.img --size 1G disk.img",
+                "Makes a journal on a device of its own, and a filesystem that uses it.",
+            ),
+        ],
+    },
+    Section {
+        title: "SEE ALSO",
+        body: &[Para::Text(
+            "dio-write(8), ext4-debug(8), fsck-orphans(8), ext4(5), mke2fs(8), dumpe2fs(8)",
+        )],
+    },
+];

@@ -1,0 +1,26 @@
+//! The command line: what every program has to refuse, and what is printed.
+
+use ext4_testkit::{batteries, program::Program};
+
+const PROGRAM: Program = Program {
+    name: "ext4-mkfs",
+    exe: env!("CARGO_BIN_EXE_ext4-mkfs"),
+    args: |image| vec![image.into(), "-F".into()],
+    writes: true,
+};
+
+batteries! {
+    PROGRAM;
+    accepts_help
+    accepts_version
+    rejects_a_bad_option
+    rejects_no_arguments
+    rejects_a_missing_image
+    rejects_a_folder
+    respects_a_read_only_image
+}
+
+#[test]
+fn what_is_printed_is_what_the_cases_say() {
+    trycmd::TestCases::new().case("../../fixtures/cli/ext4-mkfs/*.trycmd");
+}

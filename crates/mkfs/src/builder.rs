@@ -1,0 +1,192 @@
+//! The filesystem as it grows in memory: blocks taken, inodes made, contents to be written.
+
+use crate::{
+    error::{Error, Result},
+    mapping::{self, Mapping, Segment},
+    runs::Runs,
+    shape::{EXTRA_ISIZE, Shape},
+    tables::GroupTables,
+};
+use ext4_ondisk::{
+    features::Incompat,
+    inode::{FileType, Inode, InodeFlags, InodeFormat},
+    time::Timestamp,
+};
+use ext4_units::{BlockNr, BlockRange, InodeNr};
+use std::collections::BTreeMap;
+
+/// Everything that is decided so far.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    pub(crate) shape: Shape,
+    pub(crate) format: InodeFormat,
+    pub(crate) used: Runs,
+    pub(crate) tables: Vec<GroupTables>,
+    pub(crate) time: Timestamp,
+    /// Inodes in use, with their bytes.
+    pub(crate) inodes: BTreeMap<InodeNr, Vec<u8>>,
+    /// Directories among them.
+    pub(crate) directories: Vec<InodeNr>,
+    /// Whole blocks to write.
+    pub(crate) blocks: Vec<(BlockNr, Vec<u8>)>,
+    /// Runs that must read as zeros, though nothing else is written there.
+    pub(crate) zeros: Vec<BlockRange>,
+    /// What the special inodes are, for the plan.
+    pub(crate) files: Vec<SpecialFile>,
+}
+
+/// A file that mkfs makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecialFile {
+    /// What it is.
+    pub name: &'static str,
+    /// Its inode.
+    pub ino: InodeNr,
+    /// Its blocks, without those of its map.
+    pub blocks: Vec<BlockRange>,
+}
+
+impl Builder {
+    pub(crate) fn is_extents(&self) -> bool {
+        self.shape.sb.features.has_incompat(Incompat::EXTENTS)
+    }
+
+    pub(crate) fn block_len(&self) -> u64 {
+        u64::from(self.shape.geo.block_size.bytes())
+    }
+
+    /// Takes `n` blocks, whole clusters of them: one run at or after `goal` if there is one, else
+    /// one before it, else pieces.
+    pub(crate) fn allocate(
+        &mut self,
+        goal: BlockNr,
+        n: u64,
+        what: &str,
+    ) -> Result<Vec<BlockRange>> {
+        let geo = &self.shape.geo;
+        let (first, end) = (geo.first_data_block.0, geo.blocks_count);
+        let ratio = u64::from(geo.cluster_ratio());
+        let whole = n.next_multiple_of(ratio);
+        let one = self
+            .used
+            .first_free(goal.0.max(first), end, whole, ratio)
+            .or_else(|| self.used.first_free(first, end, whole, ratio));
+        if let Some(start) = one {
+            self.used.insert(BlockRange::new(start, whole));
+            return Ok(vec![BlockRange::new(start, n)]);
+        }
+        let mut runs = Vec::new();
+        let mut left = whole;
+        let mut at = goal.0.max(first);
+        let mut from_start = at == first;
+        while left > 0 {
+            let Some(run) = self.used.next_free(at, end, left, ratio).filter(|it| it.len > 0)
+            else {
+                if from_start {
+                    return Err(Error::NoRoom { what: what.to_owned(), blocks: n });
+                }
+                (at, from_start) = (first, true);
+                continue;
+            };
+            self.used.insert(run);
+            at = run.end().0;
+            left -= run.len;
+            runs.push(run);
+        }
+        if let Some(last) = runs.last_mut() {
+            last.len -= whole - n;
+        }
+        Ok(runs)
+    }
+
+    /// A new inode with this type, permissions and number of links, and nothing else.
+    pub(crate) fn new_inode(&self, kind: FileType, perms: u16, links: u16) -> Inode {
+        let mut inode = Inode::new(kind.mode_bits() | perms, EXTRA_ISIZE, &self.format);
+        inode.links_count = links;
+        (inode.atime, inode.mtime, inode.ctime) = (self.time, self.time, self.time);
+        inode.crtime = inode.crtime.map(|_| self.time);
+        inode
+    }
+
+    /// Maps `segments` to the file and counts its blocks, those of the map included.
+    pub(crate) fn map(
+        &mut self,
+        ino: InodeNr,
+        inode: &mut Inode,
+        segments: &[Segment],
+    ) -> Result<()> {
+        let size = self.shape.geo.block_size;
+        let n_nodes = if self.is_extents() {
+            mapping::extent_nodes(segments, size)
+        } else {
+            mapping::indirect_nodes(segments, size)
+        };
+        let goal = segments.first().map_or(BlockNr(0), |it| it.blocks.start);
+        let mut nodes = Vec::with_capacity(n_nodes);
+        let ratio = u64::from(self.shape.geo.cluster_ratio());
+        for _ in 0..n_nodes {
+            let runs = self.allocate(goal, 1, "the map of a file")?;
+            nodes.extend(runs.iter().map(|it| it.start));
+        }
+        let Mapping { i_block, nodes } = if self.is_extents() {
+            inode.flags |= InodeFlags::EXTENTS;
+            let seed = self.format.seed(ino, inode.generation);
+            mapping::extent_tree(segments, &nodes, size, seed)
+        } else {
+            mapping::block_map(segments, &nodes, size)
+        };
+        inode.i_block = i_block;
+        let data: u64 = segments.iter().map(|it| it.blocks.len.next_multiple_of(ratio)).sum();
+        let blocks = data + nodes.len() as u64 * ratio;
+        inode.sectors = blocks * (self.block_len() / 512);
+        self.blocks.extend(nodes);
+        Ok(())
+    }
+
+    /// Keeps an inode's bytes.
+    pub(crate) fn put_inode(&mut self, ino: InodeNr, inode: &Inode) -> Result<()> {
+        let mut bytes = vec![0; self.format.inode_size()];
+        inode.encode(&mut bytes, ino, &self.format)?;
+        self.inodes.insert(ino, bytes);
+        if inode.file_type() == FileType::Directory {
+            self.directories.push(ino);
+        }
+        Ok(())
+    }
+
+    /// Keeps an inode of zeros, with its checksum where there are checksums.
+    pub(crate) fn put_empty_inode(&mut self, ino: InodeNr) {
+        let mut bytes = vec![0; self.format.inode_size()];
+        self.format.update_checksum(ino, &mut bytes);
+        self.inodes.insert(ino, bytes);
+    }
+
+    /// Keeps contents for the blocks of `runs`, the last one filled up with zeros.
+    pub(crate) fn put_contents(&mut self, runs: &[BlockRange], contents: &[u8]) {
+        let len = self.shape.geo.block_size.len();
+        let blocks = runs.iter().flat_map(|it| it.iter());
+        for (blk, chunk) in blocks.zip(contents.chunks(len)) {
+            let mut block = chunk.to_vec();
+            block.resize(len, 0);
+            self.blocks.push((blk, block));
+        }
+    }
+
+    /// A regular file with these contents, in blocks near `goal`.
+    pub(crate) fn put_file(
+        &mut self,
+        (name, ino): (&'static str, InodeNr),
+        mut inode: Inode,
+        goal: BlockNr,
+        contents: &[u8],
+    ) -> Result<()> {
+        inode.size = contents.len() as u64;
+        let blocks = self.shape.geo.block_size.blocks_for(inode.size);
+        let runs = self.allocate(goal, blocks, name)?;
+        self.map(ino, &mut inode, &mapping::dense(&runs))?;
+        self.put_contents(&runs, contents);
+        self.put_inode(ino, &inode)?;
+        self.files.push(SpecialFile { name, ino, blocks: runs });
+        Ok(())
+    }
+}

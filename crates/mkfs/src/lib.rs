@@ -1,0 +1,33 @@
+//! Making an ext2, ext3 or ext4 filesystem: choose, plan, write.
+//!
+//! [`plan`] is pure and shows what would be; [`write`](fn@write) carries out exactly that. Knows
+//! nothing of how a filesystem is used: what it makes is judged by others.
+
+mod builder;
+mod error;
+pub mod features;
+mod groups;
+mod journal;
+pub mod journal_device;
+mod mapping;
+pub mod options;
+mod plan;
+pub mod presets;
+mod probe;
+mod quota;
+mod runs;
+mod settings;
+mod shape;
+mod special;
+mod tables;
+pub mod usage;
+mod write;
+
+pub use builder::SpecialFile;
+pub use error::{Error, Result};
+pub use groups::GroupState;
+pub use options::Options;
+pub use plan::{GroupLayout, Plan, plan, uuid};
+pub use probe::{Found, probe};
+pub use tables::GroupTables;
+pub use write::{Progress, Written, write};

@@ -1,0 +1,347 @@
+//! Carrying out a plan: zeros, then everything but superblocks, then a superblock that nobody may
+//! open, the copies, and the true superblock last, each durable before the next begins.
+
+use crate::{
+    error::{Error, Result},
+    plan::Plan,
+};
+use ext4_blockdev::BlockDevice;
+use ext4_ondisk::superblock::RawSuperblock;
+use ext4_units::{BlockNr, BlockRange, GroupNr};
+use std::ops::Range;
+use zerocopy::IntoBytes as _;
+
+/// Most bytes handed to the device at once.
+const CHUNK: usize = 4 << 20;
+/// An incompatible feature without a name: every tool refuses to open what has it.
+const IN_THE_MAKING: u32 = 1 << 31;
+/// Descriptors as long as this are written as they are, without a copy.
+const DIRECT: usize = 64 << 10;
+/// What is cleared at both ends, so that no other signature is left there.
+const ENDS: u64 = 64 << 10;
+
+/// How far the writing has come, and whether to go on.
+pub trait Progress {
+    /// So many bytes of so many are done. False stops, and leaves what is no filesystem.
+    fn goes_on(&mut self, done: u64, total: u64) -> bool;
+}
+
+/// Tells nobody.
+impl Progress for () {
+    fn goes_on(&mut self, _done: u64, _total: u64) -> bool {
+        true
+    }
+}
+
+impl<F: FnMut(u64, u64) -> bool> Progress for F {
+    fn goes_on(&mut self, done: u64, total: u64) -> bool {
+        self(done, total)
+    }
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes handed to the device, zeros included.
+    pub bytes: u64,
+    /// The device took the whole range back and reads as zeros, so no zeros were written.
+    pub is_sparse: bool,
+}
+
+/// Contents of a run of blocks, made when they are due.
+#[derive(Clone, Debug)]
+enum Source {
+    /// Bytes of the descriptor table.
+    Descriptors(Range<usize>),
+    BlockBitmap(GroupNr),
+    InodeBitmap(GroupNr),
+    /// A block of the inode table: the group, and the block in its table.
+    Inodes(GroupNr, u32),
+    /// An entry of the plan's blocks.
+    Block(usize),
+}
+
+/// Writes the filesystem of `plan` to `device`.
+///
+/// # Errors
+/// [`Error::Device`] when the device is shorter than the plan (nothing was written then) or fails,
+/// [`Error::Stopped`] when `progress` says so. What is left is not a filesystem: the superblock is
+/// written last.
+pub fn write(
+    plan: &Plan,
+    device: &dyn BlockDevice,
+    progress: &mut dyn Progress,
+) -> Result<Written> {
+    if device.len() < plan.len() {
+        return Err(Error::TooSmall {
+            found: device.len(),
+            expected: plan.len(),
+            what: "the filesystem as planned".to_owned(),
+        });
+    }
+    let descriptors = plan.descriptors();
+    let items = plan.items(descriptors.len());
+    let mut run = Run {
+        plan,
+        device,
+        progress,
+        descriptors,
+        written: Written::default(),
+        total: 0,
+        pending: Vec::new(),
+        pending_at: 0,
+    };
+    run.total = run.total_bytes(&items);
+    run.wipe()?;
+    // Crash here: nothing that any tool knows is left, and nothing is there yet.
+    device.flush()?;
+    run.zeros()?;
+    for (at, source) in items {
+        run.put(at, &source)?;
+    }
+    run.write_pending()?;
+    // Crash here: a whole filesystem without any superblock.
+    device.flush()?;
+    run.superblock(IN_THE_MAKING)?;
+    // Crash here: a superblock with a feature that nobody knows. Without it e2fsck would look for
+    // a copy, and take a filesystem for good whose copies are not all there.
+    device.flush()?;
+    run.copies()?;
+    device.flush()?;
+    run.superblock(0)?;
+    device.flush()?;
+    Ok(run.written)
+}
+
+impl Plan {
+    /// Everything with contents but superblocks, in the order of the device.
+    fn items(&self, descriptors_len: usize) -> Vec<(BlockNr, Source)> {
+        let geo = &self.geometry;
+        let mut items = Vec::new();
+        for group in geo.groups() {
+            let layout = self.group_layout(group);
+            let len = layout.descriptors.len.saturating_mul(u64::from(geo.block_size.bytes()));
+            if len > 0 {
+                let range = self.descriptor_range(group, len, descriptors_len);
+                items.push((layout.descriptors.start, Source::Descriptors(range)));
+            }
+            let (tables, state) = (&self.tables[group.0 as usize], &self.groups[group.0 as usize]);
+            if state.has_block_bitmap() {
+                items.push((tables.block_bitmap, Source::BlockBitmap(group)));
+            }
+            if state.has_inode_bitmap() {
+                items.push((tables.inode_bitmap, Source::InodeBitmap(group)));
+            }
+            let mut last = None;
+            for (ino, _) in self.inodes_of(group) {
+                let Some(place) = geo.inode_place(ino) else { continue };
+                if last != Some(place.table_block) {
+                    let at = tables.inode_table.plus(u64::from(place.table_block));
+                    items.push((at, Source::Inodes(group, place.table_block)));
+                    last = Some(place.table_block);
+                }
+            }
+        }
+        items.extend(self.blocks.iter().enumerate().map(|(i, (at, _))| (*at, Source::Block(i))));
+        items.sort_by_key(|(at, _)| *at);
+        items
+    }
+
+    /// Which bytes of the table a group's copy has: all, or with meta groups those of its own.
+    fn descriptor_range(&self, group: GroupNr, len: u64, all: usize) -> Range<usize> {
+        let len = usize::try_from(len).unwrap_or(all);
+        if len >= all {
+            return 0..all;
+        }
+        let nr = group.0 / self.geometry.descs_per_block();
+        let from = nr as usize * self.geometry.block_size.len();
+        from..(from + len).min(all)
+    }
+
+    /// The groups with copies of the superblock.
+    fn copies(&self) -> impl Iterator<Item = (GroupNr, BlockNr)> + '_ {
+        let geo = &self.geometry;
+        geo.groups()
+            .skip(1)
+            .filter(|&group| geo.has_super(group))
+            .map(|group| (group, geo.group_blocks(group).start))
+    }
+
+    /// The parts of the inode tables that must read as zeros.
+    fn itable_zeros(&self) -> impl Iterator<Item = BlockRange> + '_ {
+        let geo = &self.geometry;
+        let per_block = geo.inodes_per_block();
+        self.tables.iter().zip(&self.groups).map(move |(tables, state)| {
+            use ext4_ondisk::group_desc::GroupFlags;
+            let has_flags = self.superblock.features.has_group_desc_csum();
+            let blocks = if !has_flags || state.flags.contains(GroupFlags::INODE_ZEROED) {
+                geo.itable_blocks()
+            } else {
+                (geo.inodes_per_group - state.itable_unused).div_ceil(per_block)
+            };
+            BlockRange::new(tables.inode_table, u64::from(blocks))
+        })
+    }
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    device: &'a dyn BlockDevice,
+    progress: &'a mut dyn Progress,
+    descriptors: Vec<u8>,
+    written: Written,
+    /// Bytes there will be at the most.
+    total: u64,
+    /// Neighbouring blocks that wait to be written together.
+    pending: Vec<u8>,
+    pending_at: u64,
+}
+
+impl Run<'_> {
+    fn block(&self) -> u64 {
+        u64::from(self.plan.geometry.block_size.bytes())
+    }
+
+    fn total_bytes(&self, items: &[(BlockNr, Source)]) -> u64 {
+        let len = |source: &Source| match source {
+            Source::Descriptors(range) => range.len() as u64,
+            _ => self.block(),
+        };
+        let contents: u64 = items.iter().map(|(_, source)| len(source)).sum();
+        let zeros = self.plan.itable_zeros().chain(self.plan.zeros.iter().copied());
+        let zeros = zeros.map(|it| it.len).sum::<u64>() * self.block();
+        contents + if self.plan.is_zeroed { 0 } else { zeros }
+    }
+
+    /// Clears what tools look at: both ends and the places of superblocks, old ones of other block
+    /// sizes too. Where the host can take the range back, all of it is cleared.
+    fn wipe(&mut self) -> Result<()> {
+        let len = self.plan.len();
+        if self.plan.discard && self.device.punch(0, len)? {
+            self.written.is_sparse = true;
+            return Ok(());
+        }
+        self.zero_bytes(0, ENDS.min(len))?;
+        let end = len.saturating_sub(ENDS).max(ENDS.min(len));
+        self.zero_bytes(end, len - end)?;
+        let block = self.block();
+        let ours = self.plan.copies().map(|(_, blk)| blk.byte(self.plan.geometry.block_size));
+        // Where e2fsck looks by itself: group 1 of each block size.
+        let usual = [1024u64, 2048, 4096, 8192]
+            .map(|size| if size == 1024 { 8193 * size } else { size * 8 * size });
+        let places: Vec<u64> = ours.chain(usual).collect();
+        for at in places {
+            if at.checked_add(block).is_some_and(|end| end <= len) {
+                self.zero_bytes(at, block)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes inode tables and an unused log read as zeros, where they do not already.
+    fn zeros(&mut self) -> Result<()> {
+        if self.plan.is_zeroed || self.written.is_sparse {
+            return Ok(());
+        }
+        let plan = self.plan;
+        let size = plan.geometry.block_size;
+        for range in plan.itable_zeros().chain(plan.zeros.iter().copied()) {
+            self.zero_bytes(range.start.byte(size), range.len * self.block())?;
+        }
+        Ok(())
+    }
+
+    fn zero_bytes(&mut self, from: u64, len: u64) -> Result<()> {
+        let zeros = vec![0; usize::try_from(len).unwrap_or(CHUNK).min(CHUNK)];
+        let mut done = 0;
+        while done < len {
+            let n = zeros.len().min(usize::try_from(len - done).unwrap_or(CHUNK));
+            self.device.write_at(from + done, &zeros[..n])?;
+            done += n as u64;
+            self.tell(n as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Lines a piece up behind the one before, or writes that one and begins anew.
+    fn put(&mut self, at: BlockNr, source: &Source) -> Result<()> {
+        let offset = at.byte(self.plan.geometry.block_size);
+        if let Source::Descriptors(range) = source
+            && range.len() >= DIRECT
+        {
+            self.write_pending()?;
+            self.device.write_at(offset, &self.descriptors[range.clone()])?;
+            return self.tell(range.len() as u64);
+        }
+        let follows = self.pending_at + self.pending.len() as u64 == offset;
+        if !follows || self.pending.len() >= CHUNK {
+            self.write_pending()?;
+            self.pending_at = offset;
+        }
+        match source {
+            Source::Descriptors(range) => {
+                self.pending.extend_from_slice(&self.descriptors[range.clone()]);
+            }
+            Source::BlockBitmap(group) => self.pending.extend(self.plan.block_bitmap(*group)),
+            Source::InodeBitmap(group) => self.pending.extend(self.plan.inode_bitmap(*group)),
+            Source::Inodes(group, table_block) => {
+                let from = self.pending.len();
+                self.pending.resize(from + self.plan.geometry.block_size.len(), 0);
+                self.fill_inodes(*group, *table_block, from);
+            }
+            Source::Block(idx) => self.pending.extend_from_slice(&self.plan.blocks[*idx].1),
+        }
+        Ok(())
+    }
+
+    fn fill_inodes(&mut self, group: GroupNr, table_block: u32, from: usize) {
+        let geo = &self.plan.geometry;
+        let first = table_block * geo.inodes_per_block();
+        for (ino, bytes) in (first..first + geo.inodes_per_block())
+            .filter_map(|index| geo.inode_at(group, index))
+            .filter_map(|ino| Some((ino, self.plan.inodes.get(&ino)?)))
+        {
+            let Some(place) = geo.inode_place(ino) else { continue };
+            let at = from + place.offset;
+            self.pending[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+    }
+
+    fn write_pending(&mut self) -> Result<()> {
+        let bytes = std::mem::take(&mut self.pending);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.device.write_at(self.pending_at, &bytes)?;
+        self.tell(bytes.len() as u64)
+    }
+
+    fn copies(&mut self) -> Result<()> {
+        let size = self.plan.geometry.block_size;
+        for (group, blk) in self.plan.copies() {
+            let mut raw = self.plan.raw.clone();
+            raw.s_block_group_nr.set(u16::try_from(group.0).unwrap_or(0));
+            // Not clean: whoever has to use a copy looks at everything.
+            raw.s_state.set(0);
+            raw.update_checksum();
+            self.device.write_at(blk.byte(size), raw.as_bytes())?;
+            self.tell(RawSuperblock::SIZE as u64)?;
+        }
+        Ok(())
+    }
+
+    /// The first superblock, with these incompatible features more.
+    fn superblock(&mut self, incompat: u32) -> Result<()> {
+        let mut raw = self.plan.raw.clone();
+        raw.s_feature_incompat.set(raw.s_feature_incompat.get() | incompat);
+        raw.update_checksum();
+        self.device.write_at(RawSuperblock::OFFSET, raw.as_bytes())?;
+        self.tell(RawSuperblock::SIZE as u64)
+    }
+
+    fn tell(&mut self, bytes: u64) -> Result<()> {
+        self.written.bytes += bytes;
+        let total = self.total.max(self.written.bytes);
+        if self.progress.goes_on(self.written.bytes, total) { Ok(()) } else { Err(Error::Stopped) }
+    }
+}
