@@ -101,9 +101,9 @@ pub const SECTIONS: &[Section] = &[
                  script is finished there.",
             ),
             Para::Item(
-                "... expect ERRNO|N",
-                "The operation must fail so, or end with this number of bytes. One that fails \
-                 unexpectedly ends the run.",
+                "... expect ERRNO|N|any",
+                "The operation must fail so, end with this number of bytes, or may end anyhow. One \
+                 that fails unexpectedly ends the run.",
             ),
             Para::Item(
                 "crash",

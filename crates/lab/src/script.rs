@@ -65,6 +65,8 @@ pub enum Expect {
     Errno(i32),
     /// Well, with this result: bytes written or read, or a size.
     Result(u64),
+    /// Well or badly.
+    Any,
 }
 
 /// An operation.
@@ -320,6 +322,7 @@ impl fmt::Display for Line {
         match self.expect {
             Some(Expect::Errno(nr)) => write!(f, " expect {}", errno_name(nr)),
             Some(Expect::Result(n)) => write!(f, " expect {n}"),
+            Some(Expect::Any) => write!(f, " expect any"),
             None => Ok(()),
         }
     }

@@ -15,6 +15,9 @@ use locked::Locked;
 use pages::{Flush, SyncAll};
 use std::collections::BTreeMap;
 
+/// The step from which on an asynchronous write needs nobody.
+pub(crate) const UNLOCKED: &str = "unlocked";
+
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
@@ -60,11 +63,27 @@ pub(crate) struct Context<'fs> {
     nameless: BTreeMap<String, InodeNr>,
     /// How many operations use a file: it is not freed under them.
     users: BTreeMap<InodeNr, usize>,
+    /// Asynchronous writes by who submitted them.
+    submitted: BTreeMap<String, Submitted>,
+}
+
+/// The asynchronous writes of one actor whose ends were not taken.
+#[derive(Debug, Default)]
+struct Submitted {
+    in_flight: usize,
+    bytes: u64,
+    failed: Option<Failed>,
 }
 
 impl<'fs> Context<'fs> {
     pub(crate) fn new(fs: &'fs Filesystem, script: &'fs Script) -> Self {
-        Self { fs, script, nameless: BTreeMap::new(), users: BTreeMap::new() }
+        Self {
+            fs,
+            script,
+            nameless: BTreeMap::new(),
+            users: BTreeMap::new(),
+            submitted: BTreeMap::new(),
+        }
     }
 
     /// The file of this path.
@@ -89,6 +108,23 @@ impl<'fs> Context<'fs> {
         }
     }
 
+    /// A write of this actor is on its way without him.
+    pub(crate) fn submitted(&mut self, actor: &str) {
+        self.submitted.entry(actor.to_owned()).or_default().in_flight += 1;
+    }
+
+    /// It came to its end.
+    pub(crate) fn completed(&mut self, actor: &str, was_in_flight: bool, res: Result<u64, Failed>) {
+        let submitted = self.submitted.entry(actor.to_owned()).or_default();
+        submitted.in_flight -= usize::from(was_in_flight);
+        match res {
+            Ok(bytes) => submitted.bytes += bytes,
+            Err(failed) => {
+                submitted.failed.get_or_insert(failed);
+            }
+        }
+    }
+
     fn users_of(&self, ino: InodeNr) -> usize {
         self.users.get(&ino).copied().unwrap_or(0)
     }
@@ -108,18 +144,19 @@ pub(crate) fn source(script: &Script, line: &Line) -> Option<StampReader> {
 /// Begins an operation; nothing happens before its first step, but that its file is looked up.
 pub(crate) fn begin<'fs>(
     cx: &mut Context<'fs>,
-    line: usize,
+    new: &'fs Line,
     op: &'fs Op,
     source: Option<&'fs mut StampReader>,
 ) -> Result<(Box<dyn Task<'fs> + 'fs>, Option<InodeNr>), Failed> {
     let fs = cx.fs;
     let path = match (op, op.path()) {
+        (Op::Wait, _) => return Ok((Box::new(Wait(new.who())), None)),
         (Op::SyncAll, _) => return Ok((Box::new(SyncAll::new(cx)), None)),
         (Op::Create { .. }, _) | (_, None) => return Ok((Box::new(Once(op)), None)),
         (_, Some(path)) => path,
     };
     let ino = cx.find(path)?;
-    let stamp = cx.stamp(line, path);
+    let stamp = cx.stamp(new.nr, path);
     let task: Box<dyn Task<'fs> + 'fs> = match (op, source) {
         (Op::Write(write), Some(source)) if write.way != Way::Buffered => {
             Box::new(Direct::new(fs, ino, write, source))
@@ -147,6 +184,25 @@ pub(crate) fn begin<'fs>(
         cx.nameless.remove(path);
     }
     Ok((task, Some(ino)))
+}
+
+/// Takes the ends of an actor's asynchronous writes; its result is their bytes.
+struct Wait<'fs>(&'fs str);
+
+impl<'fs> Task<'fs> for Wait<'fs> {
+    fn step(&mut self, cx: &mut Context<'fs>) -> Result<Progress, Failed> {
+        let Some(submitted) = cx.submitted.get_mut(self.0) else {
+            return Ok(Progress::Done(0, "nothing was submitted".to_owned()));
+        };
+        if submitted.in_flight > 0 {
+            return Ok(Progress::Blocked(format!("waits for {} writes", submitted.in_flight)));
+        }
+        let Submitted { bytes, failed, .. } = std::mem::take(submitted);
+        match failed {
+            Some(failed) => Err(failed),
+            None => Ok(Progress::Done(bytes, format!("{bytes} bytes in all"))),
+        }
+    }
 }
 
 /// What is done in one step.

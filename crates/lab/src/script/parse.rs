@@ -330,8 +330,11 @@ impl<'a> Words<'a> {
     }
 
     fn expect(&mut self) -> Result<Expect, ScriptError> {
-        let expected = "an error such as ENOSPC, or a number of bytes";
+        let expected = "an error such as ENOSPC, a number of bytes, or any";
         let word = self.next(expected)?;
+        if word == "any" {
+            return Ok(Expect::Any);
+        }
         let errno = words::errno(word).map(Expect::Errno);
         let found = errno.or_else(|| words::size(word).map(Expect::Result));
         found.ok_or_else(|| self.unexpected(Some(word), expected))
@@ -410,7 +413,7 @@ mod tests {
         );
         refused(
             "direct /f 0 4k expect EFOO",
-            "line 1: found `EFOO`, expected an error such as ENOSPC, or a number of bytes",
+            "line 1: found `EFOO`, expected an error such as ENOSPC, a number of bytes, or any",
         );
         refused(
             "buffered /f 0 4k nowait",

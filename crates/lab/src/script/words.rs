@@ -66,6 +66,7 @@ pub(crate) mod steps {
         "drained",
         "converted",
         "sized",
+        "removed",
         "buffered",
         "synced",
         BLOCKED,

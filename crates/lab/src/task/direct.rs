@@ -1,7 +1,10 @@
 //! A direct write, stepped.
 
-use super::{Context, Failed, Progress, Task};
-use crate::{script::Write, stamp::StampReader};
+use super::{Context, Failed, Progress, Task, UNLOCKED};
+use crate::{
+    script::{Way, Write},
+    stamp::StampReader,
+};
 use ext4_dio::{Blocked, DirectWrite, Offset, Request, Step};
 use ext4_fs::{Filesystem, LockMode};
 use ext4_units::InodeNr;
@@ -20,6 +23,7 @@ pub(super) fn request(write: &Write) -> Request {
     request.is_strict = write.is_strict;
     request.depth = write.depth;
     request.chunk = write.chunk;
+    request.is_async = write.way == Way::Async;
     request
 }
 
@@ -36,7 +40,14 @@ impl<'fs> Direct<'fs> {
 
 impl<'fs> Task<'fs> for Direct<'fs> {
     fn step(&mut self, _: &mut Context<'fs>) -> Result<Progress, Failed> {
-        Ok(told(self.write.step()?))
+        loop {
+            match self.write.step()? {
+                // The device always comes to an end by itself: that is waited for, so that the same
+                // seed gives the same steps.
+                Step::Blocked(Blocked::Io) => self.write.wait(Blocked::Io),
+                step => return Ok(told(step)),
+            }
+        }
     }
 }
 
@@ -72,9 +83,9 @@ fn told(step: Step) -> Progress {
         Step::Blocked(Blocked::Io) => Progress::Blocked("waits for its transfers".to_owned()),
         Step::Locked(mode) => Progress::Did("locked", format!("locked {}", named(mode))),
         Step::Upgraded => Progress::Did("upgraded", "unlocked, to be locked exclusive".to_owned()),
-        Step::Unlocked => Progress::Did("unlocked", "unlocked".to_owned()),
+        Step::Unlocked => Progress::Did(UNLOCKED, "unlocked".to_owned()),
         Step::OrphanRemoved => {
-            Progress::Did("orphan removed", "sizes are there, orphan record gone".to_owned())
+            Progress::Did("removed", "sizes are there, orphan record gone".to_owned())
         }
         Step::Modified => Progress::Did("modified", "times set".to_owned()),
         Step::Flushed { is_clear: true } => {

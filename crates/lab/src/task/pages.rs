@@ -79,7 +79,8 @@ impl<'fs> Task<'fs> for SyncAll<'fs> {
             }
         }
         let tid = cx.fs.journal().running_tid();
-        cx.fs.sync()?;
+        // What became dirty since is not asked for, and may be in hands that do not move now.
+        cx.fs.sync_inode(InodeNr::ROOT, false)?;
         let is_new = cx.fs.journal().running_tid() != tid;
         let what = if is_new { format!("transaction {tid}") } else { "flushed".to_owned() };
         Ok(Progress::Done(0, what))
