@@ -115,6 +115,16 @@ fn an_operation_that_fails_unexpectedly_ends_the_run_and_the_image_is_closed() {
 }
 
 #[test]
+fn who_waits_for_one_that_never_goes_on_is_named() {
+    let case = Case::new();
+    let job = "create /f\na: direct /f 0 4k until orphan\ntruncate /f 0\ncommit\na: finish\n";
+    let said = case.job(job, &[], 8);
+    assert!(said.contains("nothing can go on: line 2, direct /f 0 4096, is stopped; "), "{said}");
+    assert!(said.contains("line 3, truncate /f 0, waits for "), "{said}");
+    case.is_clean();
+}
+
+#[test]
 fn a_crash_at_a_step_leaves_what_a_power_cut_would() {
     let case = Case::new();
     let job = "create /f\ncommit\ndirect /f 0 8k\ncommit\n";

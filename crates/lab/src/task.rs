@@ -5,10 +5,10 @@ mod locked;
 mod pages;
 
 use crate::{
-    script::{Action, Contents, Line, Op, Script, Way},
+    script::{Action, Contents, Line, Op, Script},
     stamp::{Stamp, StampReader, describe},
 };
-use direct::Direct;
+use direct::Stepped;
 use ext4_fs::{Filesystem, Last, NewFile, Setattr};
 use ext4_units::InodeNr;
 use locked::Locked;
@@ -156,11 +156,8 @@ pub(crate) fn begin<'fs>(
         (_, Some(path)) => path,
     };
     let ino = cx.find(path)?;
-    let stamp = cx.stamp(new.nr, path);
     let task: Box<dyn Task<'fs> + 'fs> = match (op, source) {
-        (Op::Write(write), Some(source)) if write.way != Way::Buffered => {
-            Box::new(Direct::new(fs, ino, write, source))
-        }
+        (Op::Write(write), Some(source)) => Box::new(Stepped::new(fs, ino, write, source)),
         (Op::Writeback { range, .. }, _) => {
             let range = range.map_or(0..u64::MAX, |(offset, len)| offset..offset + len);
             Box::new(Flush::new(fs, ino, range, None))
@@ -170,14 +167,13 @@ pub(crate) fn begin<'fs>(
         }
         (Op::Close { path }, _) if !cx.nameless.contains_key(path) => Box::new(Once(op)),
         (
-            Op::Write(_)
-            | Op::Truncate { .. }
+            Op::Truncate { .. }
             | Op::Fallocate { .. }
             | Op::Punch { .. }
             | Op::Unlink { .. }
             | Op::Close { .. },
             _,
-        ) => Box::new(Locked::new(fs, ino, op, stamp)),
+        ) => Box::new(Locked::new(fs, ino, op)),
         _ => Box::new(Once(op)),
     };
     if let Op::Close { path } = op {

@@ -344,8 +344,8 @@ impl<'a> Words<'a> {
 /// At which steps an operation can be stopped.
 fn steps_of(op: &Op) -> &'static [&'static str] {
     match op {
-        Op::Write(Write { way: Way::Buffered, .. })
-        | Op::Truncate { .. }
+        Op::Write(Write { way: Way::Buffered, .. }) => steps::BUFFERED,
+        Op::Truncate { .. }
         | Op::Fallocate { .. }
         | Op::Punch { .. }
         | Op::Close { .. }

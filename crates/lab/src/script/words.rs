@@ -71,6 +71,9 @@ pub(crate) mod steps {
         "synced",
         BLOCKED,
     ];
+    /// A buffered write.
+    pub(crate) const BUFFERED: &[&str] =
+        &["locked", "checked", "modified", "buffered", "unlocked", "synced", BLOCKED];
     /// Pages on their way.
     pub(crate) const WRITEBACK: &[&str] = &["mapped", "submitted", "written", "converted", BLOCKED];
     /// Pages on their way, then the journal.

@@ -1,17 +1,20 @@
-//! A direct write, stepped.
+//! A write, stepped: direct, or through the page cache.
 
 use super::{Context, Failed, Progress, Task, UNLOCKED};
 use crate::{
     script::{Way, Write},
     stamp::StampReader,
 };
-use ext4_dio::{Blocked, DirectWrite, Offset, Request, Step};
+use ext4_dio::{Blocked, BufferedWrite, DirectWrite, Offset, Request, Step};
 use ext4_fs::{Filesystem, LockMode};
 use ext4_units::InodeNr;
 
-/// A direct write, whose state machine is stepped as it is.
-pub(super) struct Direct<'fs> {
-    write: DirectWrite<'fs>,
+/// A write, whose state machine is stepped as it is.
+pub(super) enum Stepped<'fs> {
+    /// With direct IO.
+    Direct(DirectWrite<'fs>),
+    /// Into pages.
+    Buffered(BufferedWrite<'fs>),
 }
 
 /// What the script asks for, as the library takes it.
@@ -27,25 +30,36 @@ pub(super) fn request(write: &Write) -> Request {
     request
 }
 
-impl<'fs> Direct<'fs> {
+impl<'fs> Stepped<'fs> {
     pub(super) fn new(
         fs: &'fs Filesystem,
         ino: InodeNr,
         write: &Write,
         source: &'fs mut StampReader,
     ) -> Self {
-        Self { write: DirectWrite::new(fs, ino, request(write), source) }
+        let request = request(write);
+        match write.way {
+            Way::Buffered => Self::Buffered(BufferedWrite::new(fs, ino, request, source)),
+            Way::Direct | Way::Async => Self::Direct(DirectWrite::new(fs, ino, request, source)),
+        }
     }
 }
 
-impl<'fs> Task<'fs> for Direct<'fs> {
+impl<'fs> Task<'fs> for Stepped<'fs> {
     fn step(&mut self, _: &mut Context<'fs>) -> Result<Progress, Failed> {
         loop {
-            match self.write.step()? {
-                // The device always comes to an end by itself: that is waited for, so that the same
-                // seed gives the same steps.
-                Step::Blocked(Blocked::Io) => self.write.wait(Blocked::Io),
-                step => return Ok(told(step)),
+            let step = match self {
+                Self::Direct(write) => write.step()?,
+                Self::Buffered(write) => write.step()?,
+            };
+            if step != Step::Blocked(Blocked::Io) {
+                return Ok(told(step));
+            }
+            // The device always comes to an end by itself: that is waited for, so that the same
+            // seed gives the same steps.
+            match self {
+                Self::Direct(write) => write.wait(Blocked::Io),
+                Self::Buffered(write) => write.wait(Blocked::Io),
             }
         }
     }
@@ -61,7 +75,7 @@ fn named(mode: LockMode) -> &'static str {
 /// A step of the library in the words of a trace.
 fn told(step: Step) -> Progress {
     match step {
-        Step::Checked(None) => Progress::Did("checked", "checked, not direct".to_owned()),
+        Step::Checked(None) => Progress::Did("checked", "checked: through pages".to_owned()),
         Step::Checked(Some(plan)) => {
             let how = match (plan.extends, plan.overwrites, plan.onto_unwritten) {
                 (true, ..) => "extends",

@@ -1,33 +1,26 @@
-//! What takes the exclusive lock of a file and waits for direct IO in flight: buffered writes,
-//! truncate, fallocate, punch, and the end of a file without names.
+//! What takes the exclusive lock of a file and waits for direct IO in flight: truncate, fallocate,
+//! punch, and the end of a file without names.
 
-use super::{Context, Failed, Progress, Task, pages::Flush};
-use crate::{
-    script::{Op, Write},
-    stamp::Stamp,
-};
-use ext4_dio::Sync;
+use super::{Context, Failed, Progress, Task};
+use crate::script::Op;
 use ext4_fs::{Filesystem, InCore, InodeGuard, LockMode};
 use ext4_units::InodeNr;
 use std::{ops::Range, sync::Arc};
 
-/// Lock, wait, act; then, for a buffered write that is to be durable, write back and commit.
+/// Lock, wait, act.
 pub(super) struct Locked<'fs> {
     ino: InodeNr,
     incore: Arc<InCore>,
     op: &'fs Op,
-    stamp: Stamp,
     guard: Option<InodeGuard>,
     /// A name is to be taken away first.
     unlinks: bool,
-    /// What is left when the lock is free again, and the result until then.
-    flush: Option<(Flush<'fs>, u64)>,
 }
 
 impl<'fs> Locked<'fs> {
-    pub(super) fn new(fs: &'fs Filesystem, ino: InodeNr, op: &'fs Op, stamp: Stamp) -> Self {
+    pub(super) fn new(fs: &'fs Filesystem, ino: InodeNr, op: &'fs Op) -> Self {
         let unlinks = matches!(op, Op::Unlink { .. });
-        Self { ino, incore: fs.incore(ino), op, stamp, guard: None, unlinks, flush: None }
+        Self { ino, incore: fs.incore(ino), op, guard: None, unlinks }
     }
 
     /// Pages that must not be under writeback when it acts.
@@ -40,7 +33,7 @@ impl<'fs> Locked<'fs> {
         }
     }
 
-    fn act(&mut self, fs: &'fs Filesystem, guard: &InodeGuard) -> Result<(u64, String), Failed> {
+    fn act(&self, fs: &'fs Filesystem, guard: &InodeGuard) -> Result<(u64, String), Failed> {
         let done = |what: String| Ok((0, what));
         match self.op {
             Op::Truncate { size, .. } => {
@@ -59,41 +52,13 @@ impl<'fs> Locked<'fs> {
                 fs.release_locked(guard)?;
                 done("gone".to_owned())
             }
-            Op::Write(write) => self.write(fs, guard, write),
             _ => done(String::new()),
         }
-    }
-
-    fn write(
-        &mut self,
-        fs: &'fs Filesystem,
-        guard: &InodeGuard,
-        write: &Write,
-    ) -> Result<(u64, String), Failed> {
-        let pos = match write.offset {
-            Some(offset) => offset,
-            None => fs.inode(fs.meta(), self.ino)?.i_size,
-        };
-        let bytes = self.stamp.bytes(write.offset.unwrap_or(0), in_memory(write.len));
-        let n = fs.buffered_write(guard, pos, &bytes)? as u64;
-        if write.sync != Sync::None {
-            let range = pos..pos.saturating_add(n);
-            let data_only = write.sync == Sync::Data;
-            self.flush = Some((Flush::new(fs, self.ino, range, Some(data_only)), n));
-        }
-        Ok((n, format!("{n} bytes at {pos} in pages")))
     }
 }
 
 impl<'fs> Task<'fs> for Locked<'fs> {
     fn step(&mut self, cx: &mut Context<'fs>) -> Result<Progress, Failed> {
-        if let Some((flush, n)) = &mut self.flush {
-            let n = *n;
-            return Ok(match flush.step(cx)? {
-                Progress::Done(..) => Progress::Done(n, format!("done: {n} bytes, durable")),
-                other => other,
-            });
-        }
         if let (true, Op::Unlink { path, stays_open }) = (self.unlinks, self.op) {
             self.unlinks = false;
             let fs = cx.fs;
@@ -124,8 +89,7 @@ impl<'fs> Task<'fs> for Locked<'fs> {
             });
         };
         debug_assert_eq!(guard.mode(), LockMode::Exclusive);
-        // A buffered write needs the lock only.
-        let n = if matches!(self.op, Op::Write(_)) { 0 } else { self.incore.dio_in_flight() };
+        let n = self.incore.dio_in_flight();
         if n > 0 {
             return Ok(Progress::Blocked(format!("waits for {n} direct IO in flight")));
         }
@@ -135,14 +99,6 @@ impl<'fs> Task<'fs> for Locked<'fs> {
         let Some(guard) = self.guard.take() else { return Ok(Progress::Done(0, String::new())) };
         let (result, what) = self.act(cx.fs, &guard)?;
         drop(guard);
-        if self.flush.is_some() {
-            return Ok(Progress::Did("buffered", what));
-        }
         Ok(Progress::Done(result, what))
     }
-}
-
-/// A length that a script may have.
-fn in_memory(len: u64) -> usize {
-    usize::try_from(len).unwrap_or(0)
 }
