@@ -146,7 +146,7 @@ fn forbidden(path: &str, line: &str) -> Option<&'static str> {
     let line = &line.replace("Filesystem", "");
     let everywhere = ["println!", "eprintln!", "print!(", "SystemTime::now", "Instant::now"];
     let environment = ["std::env", "env::var"];
-    let files = ["std::fs", "fs::File", "File::open", "File::create", "OpenOptions"];
+    let files = ["std::fs", "fs::{File", "File::open", "File::create", "OpenOptions"];
     let found = |words: &[&'static str]| words.iter().copied().find(|it| line.contains(it));
     found(&everywhere)
         .or_else(|| found(&environment))
