@@ -161,6 +161,12 @@ fn run(job: &Job, device: &Device) -> Ran {
             res = job.step_again(&fs, i);
         }
         match res {
+            // Refused by a device that has failed, and nothing else.
+            Ok(_) if device.discard(0, 0).is_err() => {
+                let what = format!("{:?} succeeds", job.steps[i]);
+                ran.broken.push(Violation::new("unreported by its step", what));
+                break;
+            }
             Ok(is_durable) => {
                 done = i + 1;
                 ran.acked = if is_durable { done } else { ran.acked };
