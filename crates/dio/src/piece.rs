@@ -43,8 +43,7 @@ pub(crate) enum Begin {
 
 /// Finds or allocates up to `want` blocks from `lblk`.
 pub(crate) fn begin(fs: &Filesystem, ino: InodeNr, lblk: LogicalBlock, want: u32) -> Result<Begin> {
-    let inode = fs.inode(fs.meta(), ino)?;
-    let mapping = fs.lookup(fs.meta(), &inode, lblk)?;
+    let (inode, mapping) = fs.steady_lookup(ino, lblk)?;
     let want = want.clamp(1, MAX_BLOCKS).min(mapping.len);
     if let Some(begin) = found(fs, &inode, &mapping, want) {
         return Ok(begin);

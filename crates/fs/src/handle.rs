@@ -236,6 +236,12 @@ impl<'fs> Handle<'fs> {
         }
         let fs = self.fs;
         // Before the next handle can start, which goes by it.
+        self.mapped.sort_unstable();
+        self.mapped.dedup();
+        let changing: Vec<_> = self.mapped.iter().map(|&ino| fs.incore(ino)).collect();
+        for incore in &changing {
+            incore.count_map_change();
+        }
         let tid = self.blocks.stop_then(|tid| {
             fs.orphans().apply(&self.orphans);
             fs.incores().apply_sizes(&self.sizes);
@@ -247,7 +253,10 @@ impl<'fs> Handle<'fs> {
                     }
                 }
             }
-        })?;
-        Ok(tid)
+        });
+        for incore in &changing {
+            incore.count_map_change();
+        }
+        Ok(tid?)
     }
 }

@@ -15,7 +15,7 @@ use std::{
     ops::RangeInclusive,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -33,6 +33,8 @@ pub struct InCore {
     /// The size its user sees, where it may differ from the one on disk. Locked after `pages`.
     i_size: Mutex<Option<u64>>,
     no_inline: AtomicBool,
+    /// Counts beginnings and ends of changes of its map by handles: odd while one stops.
+    map_changes: AtomicU64,
 }
 
 impl InCore {
@@ -44,6 +46,7 @@ impl InCore {
             written_back: Condvar::new(),
             i_size: Mutex::new(None),
             no_inline: AtomicBool::new(false),
+            map_changes: AtomicU64::new(0),
         }
     }
 
@@ -65,6 +68,17 @@ impl InCore {
     /// direct IO has been tried (`EXT4_STATE_MAY_INLINE_DATA`).
     pub fn forbid_inline(&self) {
         self.no_inline.store(true, Ordering::Relaxed);
+    }
+
+    /// A handle that changed its map is about to stop, or has.
+    pub(crate) fn count_map_change(&self) {
+        self.map_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often its map was changed; `None` in the middle of that.
+    pub(crate) fn map_changes(&self) -> Option<u64> {
+        let changes = self.map_changes.load(Ordering::Acquire);
+        changes.is_multiple_of(2).then_some(changes)
     }
 
     /// The number is about to be free for another file.

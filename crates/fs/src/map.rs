@@ -4,6 +4,7 @@ mod allocate;
 mod convert;
 mod credits;
 mod remove;
+mod steady;
 mod store;
 
 use crate::{Error, Filesystem, Inode, Result};

@@ -33,7 +33,16 @@ impl Filesystem {
         if inode.flags.contains(InodeFlags::ENCRYPT) {
             return Err(Error::NotPermitted { ino: inode.ino, flag: "encrypt" });
         }
-        self.read_raw(meta, inode, offset, buf)
+        if self.writing().is_none() || inode.has_inline_data() {
+            return self.read_raw(meta, inode, offset, buf);
+        }
+        // Others may cut the file or write pages back meanwhile: what is read comes from one moment
+        // of its map, and from no block that was another file's by then.
+        let i_size = inode.i_size;
+        self.while_steady(inode.ino, || {
+            let now = self.inode(meta, inode.ino)?;
+            self.read_raw(meta, &Inode { i_size, ..now }, offset, buf)
+        })
     }
 
     /// The target of a symbolic link, in `i_block`, inline or in a block (`ext4_get_link`).

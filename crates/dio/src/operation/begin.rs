@@ -48,7 +48,7 @@ impl Operation<'_> {
         let size = self.block_size();
         let lblk = LogicalBlock::of_byte(checked.pos, size);
         let lblk = lblk.ok_or_else(|| self.too_big(checked.pos))?;
-        let first = self.fs.lookup(self.fs.meta(), &inode, lblk)?;
+        let first = self.fs.steady_lookup(ino, lblk)?.1;
         let strips = strips_privileges(self.fs, &inode, &self.request.caller)?;
         let sector = self.fs.device().limits().sector;
         let plan = Plan::new(&inode, size, sector, checked.pos, checked.len, &first, strips);

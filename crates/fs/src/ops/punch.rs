@@ -105,7 +105,7 @@ impl Filesystem {
         let size = self.geometry().block_size;
         let inode = self.open_inode(self.meta(), ino)?;
         let Some(lblk) = LogicalBlock::of_byte(from, size) else { return Ok(()) };
-        let MapState::Written(blk) = self.lookup(self.meta(), &inode, lblk)?.state else {
+        let MapState::Written(blk) = self.steady_lookup(ino, lblk)?.1.state else {
             return Ok(());
         };
         let len = usize::try_from(to - from).unwrap_or(usize::MAX).min(size.len());

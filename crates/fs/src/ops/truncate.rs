@@ -141,7 +141,7 @@ impl Filesystem {
             return Ok(());
         }
         let Some(lblk) = LogicalBlock::of_byte(inode.i_size, size) else { return Ok(()) };
-        let State::Written(blk) = self.lookup(self.meta(), &inode, lblk)?.state else {
+        let State::Written(blk) = self.steady_lookup(ino, lblk)?.1.state else {
             return Ok(());
         };
         let at = within as usize;

@@ -53,7 +53,7 @@ impl Filesystem {
                 }
                 Some((state, _)) if state != PageState::Clean => {}
                 _ => {
-                    if let MapState::Written(blk) = self.lookup(self.meta(), &inode, lblk)?.state
+                    if let MapState::Written(blk) = self.steady_lookup(ino, lblk)?.1.state
                         && !self.logs_data(&inode)
                     {
                         let mut block = vec![0; size.len()];

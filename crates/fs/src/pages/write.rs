@@ -133,10 +133,13 @@ impl Filesystem {
         let (Some(&first), Some(&last)) = (missing.first(), missing.last()) else {
             return Ok(Vec::new());
         };
-        let mut mapped: Vec<Mapping> = Vec::new();
-        self.mappings(self.meta(), inode, first, LogicalBlock(last.0 + 1), |mapping| {
-            mapped.push(mapping);
-            Ok(())
+        let mapped = self.steady_map(inode.ino, |inode| {
+            let mut mapped: Vec<Mapping> = Vec::new();
+            self.mappings(self.meta(), inode, first, LogicalBlock(last.0 + 1), |mapping| {
+                mapped.push(mapping);
+                Ok(())
+            })?;
+            Ok(mapped)
         })?;
         let mut mapped = mapped.into_iter().peekable();
         let mut new = Vec::with_capacity(missing.len());
@@ -217,11 +220,12 @@ impl Filesystem {
     fn follow_mapped(&self, ino: InodeNr, end: u64) -> Result<()> {
         let size = self.geometry().block_size;
         let Some(last) = LogicalBlock::of_byte(end - 1, size) else { return Ok(()) };
-        let inode = self.inode(self.meta(), ino)?;
         let is_written = |inode: &Inode, meta| -> Result<bool> {
             Ok(matches!(self.lookup(meta, inode, last)?.state, MapState::Written(_)))
         };
-        if inode.i_disksize() >= end || !is_written(&inode, self.meta())? {
+        if !self.steady_map(ino, |inode| {
+            Ok(inode.i_disksize() < end && is_written(inode, self.meta())?)
+        })? {
             return Ok(());
         }
         let mut h = self.start(crate::Handle::INODE_CREDITS)?;

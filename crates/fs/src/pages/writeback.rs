@@ -219,12 +219,13 @@ impl<'fs> Writeback<'fs> {
     /// The mapping of blocks that need no handle: mapped, and within the size on disk. Pages under
     /// writeback keep their blocks.
     fn mapped_already(&self, lblk: LogicalBlock, len: u32) -> Result<Option<(Run, u64)>> {
-        let inode = self.fs.inode(self.fs.meta(), self.incore.ino())?;
-        if inode.has_inline_data() {
-            let place = format!("inode {}", inode.ino);
-            return Err(Error::corrupt(place, "inline data in a file with pages"));
-        }
-        let mapping = self.fs.lookup(self.fs.meta(), &inode, lblk)?;
+        let (inode, mapping) = self.fs.steady_map(self.incore.ino(), |inode| {
+            if inode.has_inline_data() {
+                let place = format!("inode {}", inode.ino);
+                return Err(Error::corrupt(place, "inline data in a file with pages"));
+            }
+            Ok((inode.clone(), self.fs.lookup(self.fs.meta(), inode, lblk)?))
+        })?;
         let run = run_of(lblk, mapping.len.min(len), mapping.state);
         let reaches = |run: &Run| self.reached(&inode, run) <= inode.i_disksize();
         Ok(run.filter(reaches).map(|run| (run, inode.i_disksize())))

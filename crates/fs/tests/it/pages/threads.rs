@@ -5,10 +5,62 @@ use ext4_fs::{Delayed, LockMode, Replace, Writeback};
 use ext4_testkit::{
     image::{Recipe, assert_clean},
     judge::judge,
+    model::ModelFile,
     rng::Rng,
 };
 use ext4_units::InodeNr;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// How long each thread goes on, as the environment says for who has the time.
+fn steps() -> usize {
+    std::env::var("EXT4_PAGE_STEPS").ok().and_then(|it| it.parse().ok()).unwrap_or(150)
+}
+
+#[test]
+fn a_writer_reads_back_what_it_wrote_while_others_take_it_to_the_device() {
+    for profile in ["ext4-1k", "ext3-1k"] {
+        let Some(image) = Recipe::new(profile).image() else { return };
+        let device = image.device();
+        let fs = open_as(Arc::clone(&device) as _, Delayed::DEFAULT);
+        let ino = create(&fs, "f");
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for nr in 0..2u64 {
+                let (fs, is_done) = (&fs, &is_done);
+                scope.spawn(move || {
+                    let mut rng = Rng::new(nr + 50);
+                    while !is_done.load(Ordering::Relaxed) {
+                        let at = rng.below(3_000_000) as u64;
+                        Writeback::new(fs, ino, at..at + 200_000).run().unwrap();
+                        let _ = fs.invalidate_pages(ino, 0..u64::MAX);
+                    }
+                });
+            }
+            let mut rng = Rng::new(3);
+            let mut model = ModelFile::new();
+            // Parts of blocks, scattered: a map of several nodes, which split and merge.
+            for i in 0..8 * steps() {
+                let at = rng.below(3_000_000) as u64;
+                let bytes = vec![(i % 250 + 1).to_le_bytes()[0]; rng.below(1500) + 1];
+                put(&fs, ino, at, &bytes).unwrap();
+                model.write(at, &bytes);
+                let at = rng.below(3_000_000) as u64;
+                assert!(read(&fs, ino, at, 5000) == model.read(at, 5000), "{profile}, {i}, {at}");
+            }
+            is_done.store(true, Ordering::Relaxed);
+            fs.sync().unwrap();
+            fs.invalidate_pages(ino, 0..u64::MAX);
+            assert!(read(&fs, ino, 0, 3_100_000) == model.read(0, 3_100_000), "{profile}");
+        });
+        check(&fs, ino);
+        fs.close().unwrap();
+        assert_eq!(judge(&*device), Vec::new(), "{profile}");
+        assert_clean(&*device).unwrap();
+    }
+}
 
 #[test]
 fn writers_cutters_and_syncers_end_consistent() {
@@ -27,7 +79,7 @@ fn writers_cutters_and_syncers_end_consistent() {
                 let (fs, files) = (&fs, &files);
                 scope.spawn(move || {
                     let mut rng = Rng::new(nr + 1);
-                    for _ in 0..150 {
+                    for _ in 0..steps() {
                         let ino = *rng.pick(files);
                         let at = rng.below(400_000) as u64;
                         let len = rng.below(20_000) + 1;
@@ -122,11 +174,11 @@ fn a_name_is_found_whatever_happens_to_its_neighbours() {
     for name in &there {
         fs.create(dir, name.as_bytes(), &super::FILE).unwrap();
     }
-    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut n = 0;
-            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+            while !is_done.load(Ordering::Relaxed) {
                 for name in &there {
                     find(&fs, &format!("/d/{name}"));
                     n += 1;
@@ -138,7 +190,7 @@ fn a_name_is_found_whatever_happens_to_its_neighbours() {
         for i in 0..600 {
             fs.create(dir, format!("one-of-many-that-come-{i}").as_bytes(), &super::FILE).unwrap();
         }
-        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        is_done.store(true, Ordering::Relaxed);
         assert!(reader.join().unwrap() > 0);
     });
     fs.close().unwrap();
