@@ -124,6 +124,24 @@ fn who_waits_for_one_that_never_goes_on_is_named() {
     case.is_clean();
 }
 
+/// Found by random schedules: fdatasync took an empty map for a durable one, and a new file that was
+/// synced so was lost in a crash.
+#[test]
+fn fdatasync_of_a_new_file_keeps_it() {
+    let job = "create /f\nfdatasync /f\ncrash\nsize /f expect 0\n";
+    Case::new().job(job, &[], 0);
+}
+
+#[test]
+fn the_readme_shows_jobs_and_traces_as_they_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    for name in ["kara.job", "kara.txt", "guan.job"] {
+        let text = fs::read_to_string(root.join("fixtures/lab").join(name)).unwrap();
+        assert!(readme.contains(&format!("\n```\n{text}```\n")), "{name} is not as in README.md");
+    }
+}
+
 #[test]
 fn a_crash_at_a_step_leaves_what_a_power_cut_would() {
     let case = Case::new();

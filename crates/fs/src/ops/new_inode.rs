@@ -65,6 +65,9 @@ impl Handle<'_> {
         inode.disk.links_count = if is_dir { 2 } else { 1 };
         self.inherit_acl(parent, &mut inode)?;
         self.put_inode(&inode)?;
+        // A file that is not there cannot be read: fdatasync commits (`__ext4_new_inode` sets
+        // `i_datasync_tid`).
+        self.note_mapped(inode.ino);
         Ok(inode)
     }
 

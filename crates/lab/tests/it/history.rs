@@ -304,3 +304,53 @@ impl History {
         sizes
     }
 }
+
+/// The judge itself: what no order gives must be seen.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn effect(line: usize, begin: u64, end: u64, what: What) -> Effect {
+        Effect { line, begin, end, what, is_maybe: false }
+    }
+
+    fn write(line: usize, begin: u64, end: u64, pos: u64, len: u64) -> Effect {
+        let stamp = Stamp { file: 1, line };
+        effect(line, begin, end, What::Write { pos, len, stamp, base: 0, appends: false })
+    }
+
+    fn bytes(line: usize, len: usize) -> Vec<u8> {
+        Stamp { file: 1, line }.bytes(0, len)
+    }
+
+    #[test]
+    fn the_later_of_two_writes_wins_and_either_of_two_at_once() {
+        let after = History { effects: vec![write(1, 1, 5, 0, 1024), write(2, 6, 9, 0, 1024)] };
+        assert!(after.unexplained(&bytes(1, 1024), None).is_some());
+        assert_eq!(after.unexplained(&bytes(2, 1024), None), None);
+        let at_once = History { effects: vec![write(1, 1, 7, 0, 1024), write(2, 6, 9, 0, 1024)] };
+        assert_eq!(at_once.unexplained(&bytes(1, 1024), None), None);
+        assert!(at_once.unexplained(&[0; 1024], None).is_some(), "nobody wrote zeros");
+        let torn = [&bytes(1, 256)[..], &bytes(2, 1024)[256..]].concat();
+        assert!(at_once.unexplained(&torn, None).is_some(), "a sector is torn");
+    }
+
+    #[test]
+    fn a_crash_takes_back_what_was_not_synced_and_nothing_else() {
+        let effects =
+            vec![write(1, 1, 5, 0, 512), effect(2, 6, 8, What::Sync), write(3, 9, 12, 0, 512)];
+        let history = History { effects };
+        for (crash, line) in [(20, 1), (20, 3), (7, 1)] {
+            assert_eq!(history.unexplained(&bytes(line, 512), Some(crash)), None, "{crash} {line}");
+        }
+        assert_eq!(history.unexplained(&[0; 512], Some(7)), None);
+        assert!(history.has_crash_size(0, 1024, 7) && !history.has_crash_size(0, 1024, 8));
+    }
+
+    #[test]
+    fn sizes_are_those_of_some_order() {
+        let truncate = effect(2, 4, 8, What::Truncate(100));
+        let history = History { effects: vec![write(1, 1, 5, 0, 512), truncate] };
+        assert_eq!(history.sizes(), [100, 512].into());
+    }
+}
