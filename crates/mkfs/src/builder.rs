@@ -8,12 +8,15 @@ use crate::{
     tables::GroupTables,
 };
 use ext4_ondisk::{
-    features::Incompat,
+    features::{Incompat, RoCompat},
     inode::{FileType, Inode, InodeFlags, InodeFormat},
     time::Timestamp,
 };
 use ext4_units::{BlockNr, BlockRange, InodeNr};
 use std::collections::BTreeMap;
+
+/// Files from this size on need the feature large_file (`ext4_update_inode_size`).
+const LARGE_FILE: u64 = 1 << 31;
 
 /// Everything that is decided so far.
 #[derive(Debug)]
@@ -147,6 +150,12 @@ impl Builder {
     pub(crate) fn put_inode(&mut self, ino: InodeNr, inode: &Inode) -> Result<()> {
         let mut bytes = vec![0; self.format.inode_size()];
         inode.encode(&mut bytes, ino, &self.format)?;
+        if inode.size >= LARGE_FILE {
+            // The kernel turns it on with the first such file too.
+            let raw = &mut self.shape.raw;
+            let ro_compat = raw.s_feature_ro_compat.get() | RoCompat::LARGE_FILE.bits();
+            raw.s_feature_ro_compat.set(ro_compat);
+        }
         self.inodes.insert(ino, bytes);
         if inode.file_type() == FileType::Directory {
             self.directories.push(ino);

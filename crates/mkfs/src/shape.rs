@@ -22,6 +22,8 @@ const SIGNED_HASH: u32 = 1;
 const TEST_FILESYS: u32 = 4;
 /// Extra bytes of new inodes, `sizeof(struct ext2_inode_large) - 128`.
 pub(crate) const EXTRA_ISIZE: u16 = 32;
+/// The reserved inodes, lost+found and one more.
+const LEAST_INODES: u64 = 12;
 /// Blocks beyond its own metadata that the last group must have to be worth it.
 const WORTH_A_GROUP: u64 = 50;
 
@@ -161,8 +163,7 @@ impl Trial<'_> {
     fn inode_tables(&self, groups: u64) -> Result<Option<(u32, u64)>> {
         let block = u64::from(self.settings.block_size.bytes());
         let inode = u64::from(self.settings.inode_size);
-        // The reserved inodes and lost+found.
-        let wanted = u64::from(self.settings.inodes).max(12);
+        let wanted = u64::from(self.settings.inodes).max(LEAST_INODES);
         let mut per_group = wanted.div_ceil(groups);
         if per_group > block * 8 {
             if self.blocks_per_group >= 256 + 8 {
@@ -175,6 +176,11 @@ impl Trial<'_> {
             // Whole blocks, and a multiple of 8 so that bitmaps end at a byte.
             let blocks = (per_group * inode).div_ceil(block);
             let filled = (blocks * block / inode).max(8) / 8 * 8;
+            if filled * groups < LEAST_INODES {
+                // Rounded down below what every filesystem has.
+                per_group = LEAST_INODES.next_multiple_of(8);
+                continue;
+            }
             if u32::try_from(filled * groups).is_ok() {
                 let blocks = (filled * inode).div_ceil(block);
                 return Ok(Some((u32::try_from(filled).unwrap_or(u32::MAX), blocks)));

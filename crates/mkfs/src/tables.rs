@@ -97,7 +97,9 @@ impl Row<'_> {
             .then_some(wish.start)
             .or_else(|| used.first_free(from, to, all, 1))
             .or_else(|| used.first_free(from, to, self.len, 1))
-            .or_else(|| used.first_free(0, self.geo.blocks_count, self.len, 1))
+            .or_else(|| {
+                used.first_free(self.geo.first_data_block.0, self.geo.blocks_count, self.len, 1)
+            })
             .ok_or_else(|| no_room(self.what, group, self.len))?;
         used.insert(BlockRange::new(found, self.len));
         Ok(found)
@@ -193,7 +195,7 @@ impl Flex<'_> {
 }
 
 fn packed(geo: &Geometry, used: &mut Runs) -> Result<Vec<GroupTables>> {
-    let mut at = 0;
+    let mut at = geo.first_data_block.0;
     let mut row = |what: &'static str, len: u64| {
         let mut found = Vec::with_capacity(geo.groups_count as usize);
         for group in geo.groups() {

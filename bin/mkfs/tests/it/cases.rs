@@ -89,6 +89,7 @@ pub(crate) const CASES: &[Case] = &[
     case(64, "-t ext4 -G 64"),
     case(1024, "-t ext4 -g 8192"),
     case(1024, "-t ext4 -E packed_meta_blocks=1"),
+    case(64, "-t ext4 -b 1024 -E packed_meta_blocks=1"),
     case(64, "-t ext4 -E lazy_itable_init=1,nodiscard"),
     case(64, "-t ext4 -E lazy_itable_init=0,nodiscard"),
     case(64, "-t ext4 -E lazy_journal_init=1,nodiscard"),
