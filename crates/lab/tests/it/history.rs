@@ -238,7 +238,9 @@ impl History {
         size == 0
             || self.effects.iter().any(|it| match it.what {
                 What::Write { pos, len, .. } => {
-                    size == pos + len || size.is_multiple_of(block) && size > pos && size < pos + len
+                    // Writeback goes to the end of a block, if the file does.
+                    let end = (pos + len).next_multiple_of(block);
+                    size == pos + len || size.is_multiple_of(block) && size > pos && size <= end
                 }
                 What::Truncate(to) => size == to,
                 What::Allocate(end) => size == end || size.is_multiple_of(block) && size < end,
