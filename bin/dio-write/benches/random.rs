@@ -17,7 +17,8 @@
 mod rig;
 
 use anyhow::{Context as _, Result, ensure};
-use ext4_dio::{DirectWrite, Offset, Request};
+use ext4_blockdev::AlignedBuf;
+use ext4_dio::{DirectWrite, Offset, Request, Submitter};
 use ext4_fs::{Filesystem, NewFile};
 use ext4_testkit::{mount::Mount, oracle, rng::Rng};
 use ext4_units::InodeNr;
@@ -162,17 +163,19 @@ impl Bench<'_> {
         fs.journal().sync()?;
 
         let n_blocks = usize::try_from(self.part / BLOCK)?;
+        let places = (0..WRITERS).map(|nr| match kind {
+            Kind::Appended => vec![None; n_blocks],
+            _ => self.places(nr, round * WRITERS + nr),
+        });
+        let places: Vec<_> = places.collect();
         let begin = Instant::now();
         thread::scope(|scope| {
-            let writers: Vec<_> = (0..WRITERS)
+            let writers: Vec<_> = places
+                .iter()
                 .zip(inos.iter().cycle())
-                .map(|(nr, &ino)| {
+                .map(|(places, &ino)| {
                     let fs = &fs;
-                    let places = match kind {
-                        Kind::Appended => vec![None; n_blocks],
-                        _ => self.places(nr, round * WRITERS + nr),
-                    };
-                    scope.spawn(move || write_each(fs, ino, &places))
+                    scope.spawn(move || write_each(fs, ino, places))
                 })
                 .collect();
             writers.into_iter().try_for_each(|it| it.join().expect("a writer does not panic"))
@@ -261,12 +264,21 @@ impl Bench<'_> {
 
 /// Writes a block at each place, or at the end, with many in flight.
 fn write_each(fs: &Filesystem, ino: InodeNr, places: &[Option<u64>]) -> Result<()> {
-    let block = [0xA5; BLOCK_LEN];
+    let mut writes = Submitter::new(fs, DEPTH);
+    let mut spare = vec![AlignedBuf::copy_of(&[0xA5; BLOCK_LEN]); DEPTH];
     for place in places {
+        let buf = if let Some(buf) = spare.pop() {
+            buf
+        } else {
+            let done = writes.wait().context("a write in flight")?;
+            done.result?;
+            done.buf
+        };
         let offset = place.map_or(Offset::Append, Offset::At);
-        let mut request = Request::new(offset, Some(BLOCK));
-        (request.depth, request.chunk) = (DEPTH, block.len());
-        DirectWrite::new(fs, ino, request, &mut &block[..]).run()?;
+        writes.submit(ino, Request::new(offset, Some(BLOCK)), buf, 0);
+    }
+    while let Some(done) = writes.wait() {
+        done.result?;
     }
     Ok(())
 }

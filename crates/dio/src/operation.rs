@@ -67,7 +67,8 @@ pub(crate) struct Operation<'fs> {
     guard: Option<InodeGuard>,
     dio: Option<DioGuard>,
     plan: Option<Plan>,
-    /// The mapping of the first block, when it stays true as long as the lock is held.
+    /// The mapping of the first block, when it stays true as long as the lock is held; a hole may
+    /// not.
     known: Option<Mapping>,
     /// Pages in the way, being written back.
     flush: Option<Writeback<'fs>>,
@@ -177,6 +178,13 @@ impl<'fs> Operation<'fs> {
             self.give_up(io);
         }
         res
+    }
+
+    /// Waits for a lock, but only as long as it takes no sleep; whether it is held now.
+    pub(crate) fn wait_briefly(&mut self, on: Blocked) -> bool {
+        let Blocked::Lock(mode) = on else { return false };
+        self.guard = self.incore.lock_soon(mode);
+        self.guard.is_some()
     }
 
     /// Waits for what a step was blocked by.

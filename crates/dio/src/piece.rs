@@ -41,12 +41,24 @@ pub(crate) enum Begin {
     Buffered,
 }
 
-/// Finds or allocates up to `want` blocks from `lblk`.
-pub(crate) fn begin(fs: &Filesystem, ino: InodeNr, lblk: LogicalBlock, want: u32) -> Result<Begin> {
-    let (inode, mapping) = fs.steady_lookup(ino, lblk)?;
-    let want = want.clamp(1, MAX_BLOCKS).min(mapping.len);
-    if let Some(begin) = found(fs, &inode, &mapping, want) {
-        return Ok(begin);
+/// Finds or allocates up to `want` blocks from `lblk`. `hole` is the length of the hole that was there a
+/// moment ago, and spares a look without a handle.
+pub(crate) fn begin(
+    fs: &Filesystem,
+    ino: InodeNr,
+    lblk: LogicalBlock,
+    want: u32,
+    hole: Option<u32>,
+) -> Result<Begin> {
+    let mut want = want.clamp(1, MAX_BLOCKS);
+    if let Some(len) = hole {
+        want = want.min(len.max(1));
+    } else {
+        let (inode, mapping) = fs.steady_lookup(ino, lblk)?;
+        want = want.min(mapping.len);
+        if let Some(begin) = found(fs, &inode, &mapping, want) {
+            return Ok(begin);
+        }
     }
     Ok(fs.retrying(|| {
         let (mut h, mut inode) = fs.start_on(ino, |inode| {

@@ -11,6 +11,9 @@ use ext4_fs::{Filesystem, InCore};
 use ext4_units::{InodeNr, LogicalBlock};
 use std::{collections::VecDeque, fmt, sync::Arc};
 
+/// How often a lock is tried for a few microseconds before all that is in flight is waited for.
+const BRIEF_WAITS: u32 = 16;
+
 /// A write that is over.
 #[derive(Debug)]
 pub struct Completed {
@@ -130,6 +133,9 @@ impl<'fs> Submitter<'fs> {
                 Some(Err(err)) => return self.end(nr, Err(err)),
                 Some(Ok(Step::Blocked(Blocked::Io))) | None => return,
                 Some(Ok(Step::Blocked(on))) => {
+                    if self.wait_briefly(nr, on) {
+                        continue;
+                    }
                     // Whoever is in the way may wait for what is in flight here.
                     self.settle();
                     self.with(nr, |operation, io| operation.wait(io, on));
@@ -137,6 +143,19 @@ impl<'fs> Submitter<'fs> {
                 Some(Ok(_)) => {}
             }
         }
+    }
+
+    /// Waits for a lock as long as others hold it for short: a writer that allocates does, a truncate
+    /// that waits for what is in flight here does not.
+    fn wait_briefly(&mut self, nr: usize, on: Blocked) -> bool {
+        let tries = if matches!(on, Blocked::Lock(_)) { BRIEF_WAITS } else { 0 };
+        for _ in 0..tries {
+            if self.with(nr, |operation, _| operation.wait_briefly(on)) == Some(true) {
+                return true;
+            }
+            std::thread::yield_now();
+        }
+        false
     }
 
     fn step(&mut self, nr: usize) -> Option<Result<Step>> {

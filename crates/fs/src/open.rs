@@ -102,9 +102,17 @@ impl Filesystem {
         ino: InodeNr,
         credits: impl Fn(&Inode) -> Result<usize>,
     ) -> Result<(Handle<'_>, Inode)> {
-        let h = self.start_for(|meta| credits(&self.inode(meta, ino)?))?;
-        let inode = h.inode(ino)?;
-        Ok((h, inode))
+        let first = self.inode(self.meta(), ino).and_then(|inode| credits(&inode));
+        let mut asked = self.noting(first)?;
+        loop {
+            let h = self.start(asked)?;
+            let inode = self.noting(h.inode(ino))?;
+            let needed = self.noting(credits(&inode))?;
+            if needed <= asked {
+                return Ok((h, inode));
+            }
+            asked = needed;
+        }
     }
 
     /// Makes all metadata changed so far durable, and data that is on the device, even if no metadata

@@ -2,10 +2,15 @@
 
 use crate::{Error, Result};
 use std::{
+    hint,
     marker::PhantomData,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, ThreadId},
 };
+
+/// How often, and with how many pauses of the processor in between, a thread tries before it sleeps.
+const TRIES: u32 = 16;
+const PAUSES: u32 = 32;
 
 /// A lock that knows who holds it, so that a thread which would wait for itself is told so.
 #[derive(Debug, Default)]
@@ -31,6 +36,21 @@ pub(crate) struct Pass<'a> {
 impl Gate {
     pub(crate) fn enter(&self) -> Result<Pass<'_>> {
         let me = thread::current().id();
+        // Most handles are over sooner than a thread could be put to sleep and woken.
+        for _ in 0..TRIES {
+            let mut state = self.state();
+            match state.holder {
+                None => {
+                    state.holder = Some(me);
+                    return Ok(Pass { gate: self, _on_this_thread: PhantomData });
+                }
+                Some(other) if other == me => return Err(Error::HandleOpen),
+                Some(_) => drop(state),
+            }
+            for _ in 0..PAUSES {
+                hint::spin_loop();
+            }
+        }
         let mut state = self.state();
         while let Some(other) = state.holder {
             if other == me {

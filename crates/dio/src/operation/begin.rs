@@ -67,7 +67,9 @@ impl Operation<'_> {
         self.known = match first.state {
             MapState::Written(_) => Some(first),
             MapState::Unwritten(_) if plan.overwrites && !plan.is_unaligned => Some(first),
-            MapState::Unwritten(_) | MapState::Hole => None,
+            // Only a hint.
+            MapState::Hole => Some(first),
+            MapState::Unwritten(_) => None,
         };
         self.plan = Some(plan);
         self.state = if plan.waits_for_dio() { State::WaitDio } else { State::Modify };

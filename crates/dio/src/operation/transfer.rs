@@ -64,7 +64,7 @@ impl Operation<'_> {
         let want = u32::try_from(want).unwrap_or(u32::MAX).min(MAX_BLOCKS);
         let begin = match self.known_piece(lblk, want) {
             Some(piece) => Begin::Piece(piece, false),
-            None => begin(self.fs, self.ino(), lblk, want)?,
+            None => begin(self.fs, self.ino(), lblk, want, self.known_hole(lblk))?,
         };
         Ok(match begin {
             Begin::Piece(piece, changed) => {
@@ -81,6 +81,12 @@ impl Operation<'_> {
                 None
             }
         })
+    }
+
+    /// How long the hole is that the checks have found at `lblk`. Writeback may have filled it since.
+    fn known_hole(&self, lblk: LogicalBlock) -> Option<u32> {
+        let hole = self.known.filter(|it| it.state == MapState::Hole && it.lblk == lblk);
+        hole.map(|it| it.len)
     }
 
     /// The piece at `lblk` by the mapping that the checks have found.

@@ -1,7 +1,16 @@
 //! The inode lock (`i_rwsem`) and the count of direct IO in flight (`i_dio_count`).
 
 use super::InCore;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    hint,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+/// How often, and with how many pauses of the processor in between, a lock is tried before the thread
+/// sleeps: a few microseconds in all. Who holds it mostly gives it back within that time, and to sleep
+/// and to be woken take longer.
+const TRIES: u32 = 16;
+const PAUSES: u32 = 32;
 
 /// How an inode is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +28,11 @@ struct State {
     is_exclusive: bool,
     /// Threads waiting for the exclusive lock: no new sharers get past them.
     waiting: usize,
+    /// Threads asleep until they may share it.
+    sharers_waiting: usize,
     dio: usize,
+    /// Threads asleep until direct IO has ended.
+    dio_waiting: usize,
 }
 
 impl State {
@@ -43,7 +56,11 @@ impl State {
 #[derive(Debug, Default)]
 pub(super) struct InodeLock {
     state: Mutex<State>,
-    changed: Condvar,
+    // Waking is a system call even when nobody sleeps, so it is done for those who do, and only for
+    // who can go on.
+    alone: Condvar,
+    together: Condvar,
+    no_dio: Condvar,
 }
 
 impl InodeLock {
@@ -86,8 +103,15 @@ impl Drop for InodeGuard {
             LockMode::Shared => state.shared -= 1,
             LockMode::Exclusive => state.is_exclusive = false,
         }
+        let (waiting, sharers, held) = (state.waiting, state.sharers_waiting, state.shared);
         drop(state);
-        lock.changed.notify_all();
+        if waiting > 0 {
+            if held == 0 {
+                lock.alone.notify_one();
+            }
+        } else if sharers > 0 {
+            lock.together.notify_all();
+        }
     }
 }
 
@@ -97,8 +121,12 @@ pub struct DioGuard(Arc<InCore>);
 
 impl Drop for DioGuard {
     fn drop(&mut self) {
-        self.0.lock.state().dio -= 1;
-        self.0.lock.changed.notify_all();
+        let mut state = self.0.lock.state();
+        state.dio -= 1;
+        if state.dio_waiting > 0 {
+            drop(state);
+            self.0.lock.no_dio.notify_all();
+        }
     }
 }
 
@@ -106,22 +134,48 @@ impl InCore {
     /// Locks it, waiting for whoever holds it. Must not be called by a thread that has a handle
     /// open: locks come before handles.
     pub fn lock(self: &Arc<Self>, mode: LockMode) -> InodeGuard {
+        if let Some(guard) = self.lock_soon(mode) {
+            return guard;
+        }
         let mut state = self.lock.state();
-        if mode == LockMode::Exclusive {
-            state.waiting += 1;
-        }
-        // Sharers queue behind those who wait to be alone, or a stream of overwrites would starve
-        // a truncate.
-        while !state.is_free_for(mode) || mode == LockMode::Shared && state.waiting > 0 {
-            state = self.lock.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        if mode == LockMode::Exclusive {
-            state.waiting -= 1;
+        match mode {
+            LockMode::Exclusive => {
+                state.waiting += 1;
+                while !state.is_free_for(mode) {
+                    state = self.lock.alone.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                state.waiting -= 1;
+            }
+            // Sharers queue behind those who wait to be alone, or a stream of overwrites would
+            // starve a truncate.
+            LockMode::Shared => {
+                state.sharers_waiting += 1;
+                while !state.is_free_for(mode) || state.waiting > 0 {
+                    state = self.lock.together.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                state.sharers_waiting -= 1;
+            }
         }
         state.take(mode);
         drop(state);
-        self.lock.changed.notify_all();
         InodeGuard { incore: Arc::clone(self), mode }
+    }
+
+    /// Locks it if that is possible now or in a few microseconds, without sleeping. Sharers do not
+    /// get past those who wait to be alone.
+    pub fn lock_soon(self: &Arc<Self>, mode: LockMode) -> Option<InodeGuard> {
+        for _ in 0..TRIES {
+            let mut state = self.lock.state();
+            if state.is_free_for(mode) && (mode == LockMode::Exclusive || state.waiting == 0) {
+                state.take(mode);
+                return Some(InodeGuard { incore: Arc::clone(self), mode });
+            }
+            drop(state);
+            for _ in 0..PAUSES {
+                hint::spin_loop();
+            }
+        }
+        None
     }
 
     /// Locks it if nobody holds it in a way that forbids it.
@@ -151,9 +205,11 @@ impl InCore {
     /// else must be taking their completions.
     pub fn wait_dio(&self, but: usize) {
         let mut state = self.lock.state();
+        state.dio_waiting += 1;
         while state.dio > but {
-            state = self.lock.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.lock.no_dio.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.dio_waiting -= 1;
     }
 }
 
@@ -161,6 +217,7 @@ impl InCore {
 mod tests {
     use super::*;
     use ext4_units::InodeNr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn incore() -> Arc<InCore> {
         Arc::new(InCore::new(InodeNr::ROOT))
@@ -196,5 +253,33 @@ mod tests {
             waiter.join().expect("it got the lock");
         });
         assert!(inode.try_lock(LockMode::Shared).is_some());
+    }
+
+    #[test]
+    fn nobody_sleeps_on_when_many_take_turns() {
+        const ALONE: usize = 1000;
+        let inode = incore();
+        let inside = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for nr in 0..8 {
+                let (inode, inside) = (&inode, &inside);
+                scope.spawn(move || {
+                    for turn in 0..2000 {
+                        let alone = (nr + turn) % 3 > 0;
+                        let mode = if alone { LockMode::Exclusive } else { LockMode::Shared };
+                        let n = if alone { ALONE } else { 1 };
+                        let guard = inode.lock(mode);
+                        let others = inside.fetch_add(n, Ordering::SeqCst);
+                        assert!(if alone { others == 0 } else { others < ALONE });
+                        if turn % 16 == 0 {
+                            std::thread::yield_now();
+                        }
+                        inside.fetch_sub(n, Ordering::SeqCst);
+                        drop(guard);
+                    }
+                });
+            }
+        });
+        assert!(inode.try_lock(LockMode::Exclusive).is_some());
     }
 }
