@@ -65,10 +65,9 @@ impl Operation<'_> {
         // Written blocks stay where they are while any lock is held. Unwritten ones may become
         // written, which is the same to a write of whole blocks.
         self.known = match first.state {
-            MapState::Written(_) => Some(first),
+            // A hole is only a hint.
+            MapState::Written(_) | MapState::Hole => Some(first),
             MapState::Unwritten(_) if plan.overwrites && !plan.is_unaligned => Some(first),
-            // Only a hint.
-            MapState::Hole => Some(first),
             MapState::Unwritten(_) => None,
         };
         self.plan = Some(plan);
