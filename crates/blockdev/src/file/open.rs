@@ -18,6 +18,8 @@ use std::{
     io::{self, BufReader, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, atomic::AtomicBool},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// `f_type` of a tmpfs: linux/magic.h.
@@ -292,6 +294,10 @@ fn window(
     Ok((found.start, found.len))
 }
 
+/// How long a process that was just forked may hold copies of descriptors that are closed by exec:
+/// who is gone after that was no user.
+const FORK_TO_EXEC: Duration = Duration::from_secs(1);
+
 /// Takes the lock our tools take against each other (flock, which lives as long as the
 /// descriptor), and looks for everybody else. Returns what a reader should be told.
 ///
@@ -307,17 +313,22 @@ fn keep_others_out(
         OpenMode::ReadOnly => FlockOperation::NonBlockingLockShared,
         OpenMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
-    let mut users = Vec::new();
-    match rustix::fs::flock(file, wanted) {
-        Ok(()) if mode == OpenMode::ReadOnly => {
-            let _ = rustix::fs::flock(file, FlockOperation::Unlock);
+    let mut users = users::of_kernel(identity);
+    let until = Instant::now() + FORK_TO_EXEC;
+    while users.is_empty() {
+        users = match rustix::fs::flock(file, wanted) {
+            Err(Errno::WOULDBLOCK) => vec![users::lock_holder(identity)],
+            // A host without flock (some network filesystems) cannot tell.
+            Ok(()) | Err(_) => users::of_processes(identity),
+        };
+        if users.is_empty() || mode == OpenMode::ReadOnly || Instant::now() >= until {
+            break;
         }
-        Err(Errno::WOULDBLOCK) => users.push(users::lock_holder(identity)),
-        // A host without flock (some network filesystems) cannot tell.
-        Ok(()) | Err(_) => {}
+        users.clear();
+        thread::sleep(FORK_TO_EXEC / 20);
     }
-    if users.is_empty() {
-        users = users::find(identity);
+    if mode == OpenMode::ReadOnly {
+        let _ = rustix::fs::flock(file, FlockOperation::Unlock);
     }
     match (mode, users.into_iter().next()) {
         (_, None) => Ok(Vec::new()),

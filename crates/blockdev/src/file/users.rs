@@ -51,13 +51,22 @@ struct System {
 /// Everybody found to use `target` in a way that does not go with our writing (or, for a reader,
 /// with a content that stays): a phrase each, such as "mounted at /mnt".
 pub(super) fn find(target: Identity) -> Vec<String> {
-    let system = System { proc: "/proc".into(), sys: "/sys".into() };
-    let mut users = system.kernel_users(target);
+    let mut users = of_kernel(target);
     // The processes are only of interest if the kernel itself is not: their list is long.
     if users.is_empty() {
-        users = processes::find(&system.proc, target);
+        users = of_processes(target);
     }
     users
+}
+
+/// What the kernel itself has it for: mounts, loop devices, swap, partitions.
+pub(super) fn of_kernel(target: Identity) -> Vec<String> {
+    System { proc: "/proc".into(), sys: "/sys".into() }.kernel_users(target)
+}
+
+/// Processes that have it open for writing, or locked.
+pub(super) fn of_processes(target: Identity) -> Vec<String> {
+    processes::find(Path::new("/proc"), target)
 }
 
 /// Who holds the flock on `target`, as far as can be seen.

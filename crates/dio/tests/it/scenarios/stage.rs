@@ -221,13 +221,13 @@ pub(super) struct Ran {
 /// contents with a model.
 #[track_caller]
 pub(super) fn both(recipe: &Recipe, ops: &[Op]) -> Option<Ran> {
-    both_mounted(recipe, "", ops)
+    compared(recipe, "", ops, Face::clone)
 }
 
-/// As [`both`], the kernel's mount with options.
+/// As [`both_merged`], the kernel's mount with options.
 #[track_caller]
 pub(super) fn both_mounted(recipe: &Recipe, opts: &str, ops: &[Op]) -> Option<Ran> {
-    compared(recipe, opts, ops, Face::clone)
+    compared(recipe, opts, ops, Face::merged)
 }
 
 /// As [`both`], but extents that go on in the file are one, wherever they lie.
