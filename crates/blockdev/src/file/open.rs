@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, atomic::AtomicBool},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// `f_type` of a tmpfs: linux/magic.h.
@@ -294,9 +294,10 @@ fn window(
     Ok((found.start, found.len))
 }
 
-/// How long a process that was just forked may hold copies of descriptors that are closed by exec:
-/// who is gone after that was no user.
-const FORK_TO_EXEC: Duration = Duration::from_secs(1);
+/// How often to look again, and how long to wait in between, when a process seems to have the file
+/// open: one that was just forked holds copies of descriptors that exec closes.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Takes the lock our tools take against each other (flock, which lives as long as the
 /// descriptor), and looks for everybody else. Returns what a reader should be told.
@@ -314,18 +315,21 @@ fn keep_others_out(
         OpenMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
     let mut users = users::of_kernel(identity);
-    let until = Instant::now() + FORK_TO_EXEC;
-    while users.is_empty() {
-        users = match rustix::fs::flock(file, wanted) {
-            Err(Errno::WOULDBLOCK) => vec![users::lock_holder(identity)],
-            // A host without flock (some network filesystems) cannot tell.
-            Ok(()) | Err(_) => users::of_processes(identity),
-        };
-        if users.is_empty() || mode == OpenMode::ReadOnly || Instant::now() >= until {
-            break;
+    if users.is_empty() {
+        let looks = if mode == OpenMode::ReadOnly { 1 } else { LOOKS };
+        for look in 0..looks {
+            if look > 0 {
+                thread::sleep(PAUSE);
+            }
+            users = match rustix::fs::flock(file, wanted) {
+                Err(Errno::WOULDBLOCK) => vec![users::lock_holder(identity)],
+                // A host without flock (some network filesystems) cannot tell.
+                Ok(()) | Err(_) => users::of_processes(identity),
+            };
+            if users.is_empty() {
+                break;
+            }
         }
-        users.clear();
-        thread::sleep(FORK_TO_EXEC / 20);
     }
     if mode == OpenMode::ReadOnly {
         let _ = rustix::fs::flock(file, FlockOperation::Unlock);
