@@ -12,15 +12,26 @@ impl Handle<'_> {
     /// The first size beyond 2^31 - 1 sets large_file in the superblock
     /// (`ext4_update_dynamic_rev` and its callers).
     pub fn set_size(&mut self, inode: &mut Inode, size: u64) -> Result<()> {
+        self.check_size(inode, size)?;
+        self.set_sizes(inode, size, size)
+    }
+
+    fn check_size(&self, inode: &Inode, size: u64) -> Result<()> {
         let max = self.fs().geometry().max_size(inode.has_extents());
         if size > max {
             return Err(Error::TooBig { ino: inode.ino, offset: size, max });
         }
+        Ok(())
+    }
+
+    /// Both at once, also for who looks without a lock: never is the user's size seen to be the
+    /// smaller one in between.
+    fn set_sizes(&mut self, inode: &mut Inode, i_size: u64, i_disksize: u64) -> Result<()> {
         self.note_mapped(inode.ino);
-        inode.i_size = size;
-        inode.disk.size = size;
+        inode.i_size = i_size;
+        inode.disk.size = i_disksize;
         self.note_sizes(inode);
-        self.note_large_file(size)
+        self.note_large_file(i_disksize)
     }
 
     /// Raises both sizes to `end` where they are below it (`ext4_handle_inode_extension`), and
@@ -31,12 +42,8 @@ impl Handle<'_> {
         if end <= inode.i_disksize() && end <= inode.i_size {
             return Ok(false);
         }
-        // `i_size` first: on disk there is only one value, the user's is never the smaller one.
-        let user = inode.i_size.max(end);
-        let disk = inode.i_disksize().max(end);
-        self.set_size(inode, disk)?;
-        inode.i_size = user;
-        self.note_sizes(inode);
+        self.check_size(inode, end)?;
+        self.set_sizes(inode, inode.i_size.max(end), inode.i_disksize().max(end))?;
         Ok(true)
     }
 
