@@ -126,15 +126,18 @@ impl Filesystem {
         len: u32,
         own_dio: usize,
     ) -> Result<Option<u32>> {
-        let inode = self.inode(self.meta(), ino)?;
         let others = self.incores().find(ino).is_some_and(|it| it.dio_in_flight() > own_dio);
-        if !inode.has_extents() || others {
-            return Ok(None);
-        }
-        let ctx = self.map_context(&inode);
-        let extent = extent_at(&ctx, &inode.i_block, &Nodes(self.meta()), lblk)?;
+        let (i_size, extent) = self.steady_map(ino, |inode| {
+            let ctx = self.map_context(inode);
+            let extent = if inode.has_extents() && !others {
+                extent_at(&ctx, &inode.i_block, &Nodes(self.meta()), lblk)?
+            } else {
+                None
+            };
+            Ok((inode.i_size, extent))
+        })?;
         let end = lblk.0.saturating_add(len);
-        let last = self.geometry().block_size.blocks_for(inode.i_size).max(end.into());
+        let last = self.geometry().block_size.blocks_for(i_size).max(end.into());
         let Some(extent) = extent.filter(|it| it.unwritten && u64::from(it.end()) <= last) else {
             return Ok(None);
         };

@@ -195,3 +195,29 @@ fn a_name_is_found_whatever_happens_to_its_neighbours() {
     });
     fs.close().unwrap();
 }
+
+/// What happened: a map was walked from an inode that had been read a while before, into nodes that
+/// were split since. Blocks that were written looked like holes, and sound nodes like damage.
+#[test]
+fn an_inode_read_a_while_ago_leads_to_what_the_file_holds_now() {
+    let Some(image) = Recipe::new("ext4-1k").image() else { return };
+    let fs = open_as(image.device(), Delayed::DEFAULT);
+    let ino = create(&fs, "a");
+    let fill = |blocks: std::ops::Range<u64>| {
+        // Every other block: each an extent of its own.
+        for block in blocks.map(|nr| nr * 2) {
+            put(&fs, ino, block * 1024, &[7; 1024]).unwrap();
+        }
+        fs.fsync(ino, false).unwrap();
+        fs.invalidate_pages(ino, 0..u64::MAX);
+    };
+    fill(100..180);
+    let before = fs.inode(fs.meta(), ino).unwrap();
+    // Many leaves of one, and a first key that is lower.
+    fill(20..500);
+    for block in (100..180).map(|nr| nr * 2) {
+        let mut bytes = [0; 1024];
+        fs.read_at(fs.meta(), &before, block * 1024, &mut bytes).unwrap();
+        assert_eq!(bytes, [7; 1024], "block {block}");
+    }
+}
