@@ -32,7 +32,7 @@ use std::sync::Arc;
 /// the inodes in core ([`InCore`](crate::InCore)). The rest was read at open and stays true.
 ///
 /// `Send + Sync`: any number of threads may use it. Locks are taken in this order: an inode's
-/// ([`InCore::lock`](crate::InCore::lock)), then a handle.
+/// ([`InCore::lock`](crate::InCore::lock)), that of all names, pages under writeback, a handle.
 #[derive(Debug)]
 pub struct Filesystem {
     device: Arc<dyn BlockDevice>,

@@ -10,7 +10,8 @@ use ext4_units::{BlockNr, BlockRange, BlockSize, GroupNr, InodeNr, LogicalBlock,
 /// One atomic unit of change.
 ///
 /// Nothing it does is visible to others before [`stop`](Self::stop); dropped without it, nothing
-/// has happened. Only one handle is open at a time, and no data is written while it is.
+/// has happened. Only one handle is open at a time. No direct IO is done while it is; buffered data in
+/// ordered mode is written inside the handle that maps it.
 #[derive(Debug)]
 pub struct Handle<'fs> {
     fs: &'fs Filesystem,

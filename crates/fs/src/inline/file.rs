@@ -82,9 +82,9 @@ impl Handle<'_> {
     /// Gives an inline file of any size a block with its contents. The caller writes the inode
     /// back; 7 credits.
     ///
-    /// The only data that is written while a handle is open: the block is free in every state a
-    /// crash can leave until this handle's transaction commits, which flushes first, and nobody
-    /// else may take it before.
+    /// The data is written while the handle is open, as in ordered mode: the block is free in every
+    /// state a crash can leave until this handle's transaction commits, which flushes first, and
+    /// nobody else may take it before.
     fn move_inline_data(&mut self, inode: &mut Inode) -> Result<()> {
         let contents = inode.inline_bytes()?;
         let logs_data = self.fs().logs_data(inode);

@@ -17,10 +17,10 @@ struct New {
 }
 
 impl Filesystem {
-    /// Writes `data` at byte `pos` into pages, for who holds the inode's lock alone, and says how
-    /// many bytes that were: fewer than asked for when there is no space for more. The size that
-    /// the user sees follows; that on disk when the blocks are mapped, or here when the last one is
-    /// already. Times and privileges are the caller's.
+    /// Writes `data` at byte `pos` into pages, for who holds the inode's lock alone, with no direct
+    /// IO in flight, and says how many bytes that were: fewer than asked for when there is no space
+    /// for more. The size that the user sees follows; that on disk when the blocks are mapped, or
+    /// here when the last one is already. Times and privileges are the caller's.
     ///
     /// Data that does not wait (in the inode, journaled, or without `delalloc`) is written here.
     /// `ENOSPC` when there is room for nothing, even after a commit.
