@@ -40,14 +40,12 @@ impl Operation<'_> {
             self.state = State::FlushRest;
             return Ok(None);
         };
-        // An append goes to where the file ends now.
-        if let Some(by) = checked.pos.checked_sub(self.sent) {
-            self.checked.pos += by;
-            self.sent += by;
-            self.pos += by;
-            if let Some(filled) = &mut self.filled {
-                filled.pos += by;
-            }
+        // An append goes to where the file ends now, which may be ahead or behind.
+        let sent = self.sent;
+        let move_on = |at: &mut u64| *at = at.saturating_add(checked.pos).saturating_sub(sent);
+        [&mut self.checked.pos, &mut self.sent, &mut self.pos].into_iter().for_each(move_on);
+        if let Some(filled) = &mut self.filled {
+            move_on(&mut filled.pos);
         }
         self.checked.len = checked.len.map(|len| len + written);
         self.checked.max_len = checked.max_len.saturating_add(written);
