@@ -45,6 +45,7 @@ impl Operation<'_> {
             self.state = State::LockRest;
             return Ok(Step::Checked(None));
         }
+        self.incore.forbid_inline();
         let size = self.block_size();
         let lblk = LogicalBlock::of_byte(checked.pos, size);
         let lblk = lblk.ok_or_else(|| self.too_big(checked.pos))?;

@@ -6,7 +6,7 @@ use super::{
     stage::{Stage, both, both_merged, both_mounted, file, ours},
     write,
 };
-use ext4_dio::{DirectWrite, Step};
+use ext4_dio::{BufferedWrite, DirectWrite, Step};
 use ext4_testkit::{
     image::Recipe,
     model::pattern,
@@ -244,6 +244,39 @@ fn s46_an_empty_file_where_inline_data_is_possible_gets_blocks() {
     ran.expect(&[Err(errno::EINVAL)], 0, "");
     let Some(ran) = both(&empty, &[write(0, 512)]) else { return };
     ran.expect(&[Ok(512)], 512, "W0");
+}
+
+/// What happened: nobody told the inode in core that direct IO had come, so that a small write into
+/// pages put the file, emptied meanwhile, into its inode. (`EXT4_STATE_MAY_INLINE_DATA`)
+#[test]
+fn s46_a_file_that_direct_io_has_tried_is_not_put_into_its_inode() {
+    let touch = |root: &std::path::Path| fs::write(root.join("f"), []);
+    let empty = Recipe::new("inline-4k").kernel("touch f", "", touch);
+    let Some(image) = empty.image() else { return };
+    let stage = Stage::new(&image);
+    stage.write(Write::new(0, 512)).unwrap();
+    stage.fs.truncate(stage.ino, 0).unwrap();
+    let (request, bytes) = stage.request(&Write::new(0, 5));
+    BufferedWrite::new(&stage.fs, stage.ino, request, &mut &bytes[..]).run().unwrap();
+    assert!(!stage.fs.inode(stage.fs.meta(), stage.ino).unwrap().has_inline_data());
+}
+
+/// What happened: a file was cut between the checks of a write that appends and its way through
+/// pages, and the write still went to where the file had ended before.
+#[test]
+fn s16_an_append_through_pages_goes_to_the_end_that_a_truncation_made() {
+    let Some(image) = Recipe::new("inline-4k").write(PATH, &[1; 50]).image() else { return };
+    let stage = Stage::new(&image);
+    let (request, bytes) = stage.request(&Write { at: None, ..Write::new(0, 10) });
+    let mut source = &bytes[..];
+    let mut write = DirectWrite::new(&stage.fs, stage.ino, request, &mut source);
+    while !matches!(write.step().unwrap(), Step::Checked(None)) {}
+    stage.fs.truncate(stage.ino, 5).unwrap();
+    assert_eq!(write.run().unwrap().written, 10);
+    let inode = stage.fs.inode(stage.fs.meta(), stage.ino).unwrap();
+    let mut now = [0; 20];
+    assert_eq!(stage.fs.read_at(stage.fs.meta(), &inode, 0, &mut now).unwrap(), 15);
+    assert_eq!((&now[..5], &now[5..15]), (&[1; 5][..], &bytes[..]));
 }
 
 /// `/f` whose data goes through the log.
