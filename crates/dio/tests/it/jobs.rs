@@ -463,10 +463,11 @@ fn do_step(fs: &Filesystem, step: &Step, generation: usize) -> Result<(), Failed
         }
         Buffer(at, len) => {
             let guard = fs.incore(find(FILE)?).lock(LockMode::Exclusive);
-            let n = fs.buffered_write(&guard, at, &bytes(FILE, generation, at, len))?;
-            if n < len {
-                // A program would write the rest, and be told.
-                return Err(ext4_fs::Error::NoSpace { what: "blocks" }.into());
+            let bytes = bytes(FILE, generation, at, len);
+            let mut done = 0;
+            // After a short count a program writes the rest, or gets the error.
+            while done < len {
+                done += fs.buffered_write(&guard, at + done as u64, &bytes[done..])?;
             }
         }
         Writeback => ext4_fs::Writeback::new(fs, find(FILE)?, 0..u64::MAX).run()?,
