@@ -265,7 +265,7 @@ fn s46_a_file_that_direct_io_has_tried_is_not_put_into_its_inode() {
 /// pages, and the write still went to where the file had ended before.
 #[test]
 fn s16_an_append_through_pages_goes_to_the_end_that_a_truncation_made() {
-    let Some(image) = Recipe::new("inline-4k").write(PATH, &[1; 50]).image() else { return };
+    let Some(image) = Recipe::new("inline-4k").write(PATH, [1; 50]).image() else { return };
     let stage = Stage::new(&image);
     let (request, bytes) = stage.request(&Write { at: None, ..Write::new(0, 10) });
     let mut source = &bytes[..];
