@@ -9,7 +9,7 @@ use ext4_cli::{Exit, Failure, Report, Target};
 use ext4_fs::{OrphanFate, RecoverOptions, Report as Recovered, recover};
 use ext4_lab::{Ended, HEADER, Order, Row, Script, Session};
 use serde::Serialize;
-use std::{ffi::OsString, fmt, ops::ControlFlow, path::Path, sync::Arc};
+use std::{ffi::OsString, fmt, fs::File, io::Read as _, ops::ControlFlow, path::Path, sync::Arc};
 
 /// No job file is larger.
 const MAX_SCRIPT: u64 = 16 << 20;
@@ -31,11 +31,13 @@ pub(crate) fn run(args: &Args, file: &Path, report: &Report) -> Result<Exit, Fai
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
-    let len = std::fs::metadata(file).map_err(Failure::operational)?.len();
-    if len > MAX_SCRIPT {
-        return Err(Failure::usage(format_args!("{len} bytes, expected a job file up to 16M")));
+    let opened = File::open(file).map_err(Failure::operational)?;
+    let mut bytes = Vec::new();
+    // A pipe or a device does not say how much is to come.
+    opened.take(MAX_SCRIPT + 1).read_to_end(&mut bytes).map_err(Failure::operational)?;
+    if bytes.len() as u64 > MAX_SCRIPT {
+        return Err(Failure::usage("more than 16M, expected a job file up to 16M"));
     }
-    let bytes = std::fs::read(file).map_err(Failure::operational)?;
     String::from_utf8(bytes).map_err(|_not_text| Failure::usage("is no text in UTF-8"))
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use ext4_fs::{Filesystem, Inode};
 use ext4_units::InodeNr;
-use std::ops::ControlFlow;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 /// How lines with different labels are interleaved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,12 @@ impl<'s> Session<'s> {
         let mut run = Run {
             cx: Context::new(fs, self.script),
             statuses: vec![Status::New; lines.len()],
+            first_left: 0,
+            n_labels: lines
+                .iter()
+                .filter_map(|it| it.actor.as_ref())
+                .collect::<BTreeSet<_>>()
+                .len(),
             sources: sources.iter_mut().map(Option::as_mut).collect(),
             active: Vec::new(),
             progress: 0,
@@ -134,6 +140,10 @@ struct Run<'a, 's, 'w> {
     cx: Context<'a>,
     lines: &'a [Line],
     statuses: Vec<Status>,
+    /// Index of the first line that is not over: scripts may have many lines.
+    first_left: usize,
+    /// How many labels there are.
+    n_labels: usize,
     sources: Vec<Option<&'a mut StampReader>>,
     active: Vec<Active<'a>>,
     /// Counts what happened, so that who waits is not asked again before something did.
@@ -148,11 +158,15 @@ struct Run<'a, 's, 'w> {
 impl<'a> Run<'a, '_, '_> {
     fn go(&mut self) -> Result<Ended, Error> {
         loop {
-            if !self.finishes && self.statuses.iter().all(|&it| it == Status::Over) {
+            while self.statuses.get(self.first_left) == Some(&Status::Over) {
+                self.first_left += 1;
+            }
+            let has_all = self.first_left == self.lines.len();
+            if !self.finishes && has_all {
                 return Ok(Ended::Done);
             }
             let Some(choice) = self.choose() else {
-                if self.statuses.iter().any(|&it| it != Status::Over) {
+                if !has_all {
                     let deadlock = self.deadlock();
                     self.wind_up();
                     return Err(deadlock);
@@ -210,9 +224,7 @@ impl<'a> Run<'a, '_, '_> {
                 !it.is_stopped && it.blocked.as_ref().is_none_or(|it| it.1 != self.progress)
             })
             .collect();
-        let startable = |lenient| -> Vec<usize> {
-            (0..self.lines.len()).filter(|&line| self.may_start(line, lenient)).collect()
-        };
+        let startable = |lenient| self.startable(lenient);
         let lenient = |strict: Vec<usize>| {
             // Nobody can go on: who waits may wait for what comes later.
             if strict.is_empty() && running.is_empty() { startable(true) } else { strict }
@@ -243,24 +255,37 @@ impl<'a> Run<'a, '_, '_> {
         }
     }
 
-    /// Whether a line can begin: its actor is free, and the lines it must come after are over.
+    /// Lines that can begin: their actor is free, and the lines they must come after are over.
     /// `lenient` lets those pass that wait for something.
-    fn may_start(&self, line: usize, lenient: bool) -> bool {
-        if self.statuses[line] != Status::New {
-            return false;
-        }
-        let new = &self.lines[line];
-        (0..line).all(|before| {
-            let old = &self.lines[before];
-            let is_ordered =
-                self.session.order == Order::Given || new.actor.is_none() || old.actor.is_none();
-            match self.statuses[before] {
-                Status::Over => true,
-                _ if new.actor == old.actor => false,
-                Status::Active => !is_ordered || lenient,
-                Status::New => !is_ordered,
+    fn startable(&self, lenient: bool) -> Vec<usize> {
+        let mut found = Vec::new();
+        // Who has a line before this one that is not over.
+        let mut busy = BTreeSet::new();
+        // Whether a line that is not over holds up those that come after all before them, and
+        // whether one without a label holds up everybody.
+        let (mut holds_alone, mut holds_all) = (false, false);
+        for line in self.first_left..self.lines.len() {
+            let status = self.statuses[line];
+            if status == Status::Over {
+                continue;
             }
-        })
+            let actor = self.lines[line].actor.as_deref();
+            let is_ordered = self.session.order == Order::Given || actor.is_none();
+            let is_held = holds_all || (is_ordered && holds_alone) || busy.contains(&actor);
+            if status == Status::New && !is_held {
+                found.push(line);
+            }
+            busy.insert(actor);
+            if status == Status::New || !lenient {
+                holds_alone = true;
+                holds_all |= is_ordered;
+            }
+            let all_busy = busy.len() - usize::from(busy.contains(&None)) == self.n_labels;
+            if holds_all || (holds_alone && all_busy) {
+                break;
+            }
+        }
+        found
     }
 
     fn start(&mut self, line: usize) -> Result<ControlFlow<()>, Error> {
