@@ -165,7 +165,7 @@ pub(crate) const JOBS: &[Job] = &[
         ],
     ),
     job("append, block map", "ext3-1k", 8192, &[], &[Write(8192, 16384, DATA)]),
-    job("hole, block map", "ext3-4k", 4096, &[Truncate(40960)], &[Write(8192, 8192, NONE), Commit]),
+    job("hole, block map", "ext3-4k", 4096, &[Truncate(40960)], &[Write(8192, 8192, NONE), Fsync]),
     job("append, no checksums", "ext4-nocsum", 8192, &[], &[Write(8192, 16384, DATA)]),
     job("append, orphan file", "orphan-4k", 8192, &[], &[Write(8192, 16384, DATA)]),
     job("append, bigalloc", "bigalloc-4k", 8192, &[], &[Write(8192, 40960, DATA)]),
@@ -185,14 +185,14 @@ pub(crate) const JOBS: &[Job] = &[
         &[],
         &[Write(8192, 65536, DATA), Write(73728, 65536, DATA), Truncate(4096), Commit],
     ),
-    job("inline", "inline-4k", 40, &[], &[Write(0, 60, FULL), Write(60, 30, NONE), Commit]),
+    job("inline", "inline-4k", 40, &[], &[Write(0, 60, FULL), Write(60, 30, NONE), Fsync]),
     job("out of the inode", "inline-4k", 40, &[], &[Write(40, 5000, DATA)]),
     journaled("overwrite, data=journal", "ext4-4k", 16384, &[Write(4096, 8192, DATA)]),
     journaled(
         "append, data=journal",
         "ext4-1k",
         8192,
-        &[Write(8192, 16384, NONE), Commit, Truncate(5000)],
+        &[Write(8192, 16384, NONE), Fsync, Truncate(5000)],
     ),
     job("truncate", "ext4-4k", 100_000, &[], &[Truncate(20_000), Commit, Truncate(0)]),
     job(
@@ -388,8 +388,22 @@ impl Job {
 
     /// Whether something may be in pages only after the first `n` steps.
     pub(crate) fn has_dirty(&self, n: usize) -> bool {
-        let last = self.steps[..n].iter().rev().find(|it| matches!(it, Buffer(..) | Fsync));
-        matches!(last, Some(Buffer(..)))
+        let in_pages = |it: &&Step| self.goes_through_pages(it) || matches!(it, Fsync);
+        let last = self.steps[..n].iter().rev().find(in_pages);
+        last.is_some_and(|it| !matches!(it, Fsync))
+    }
+
+    /// Whether a step may leave its data in pages, and a failure to write them back to whoever asks
+    /// next. A direct write does, as the kernel's, where it has to go the buffered way.
+    pub(crate) fn goes_through_pages(&self, step: &Step) -> bool {
+        let has_direct_only = ext4_testkit::image::profile(self.profile).extents
+            && self.debugfs.is_empty()
+            && !self.profile.starts_with("inline");
+        match step {
+            Buffer(..) => true,
+            Write(_, _, NONE) => !has_direct_only,
+            _ => false,
+        }
     }
 
     /// Does step `i` again, after an attempt that failed half-way. A name that is gone was taken away
@@ -593,7 +607,9 @@ fn content(
         // that failed: a hole.
         let reaches = |&(from, len): &(u64, usize)| at < from + len as u64 && from < at + 512;
         let may_be_hole = |step: &Step| match *step {
-            Buffer(from, len) => reaches(&(from, len)),
+            Buffer(from, len) | Write(from, len, NONE) if job.goes_through_pages(step) => {
+                reaches(&(from, len))
+            }
             Async(writes, _) => writes.iter().any(reaches),
             _ => false,
         };
