@@ -127,7 +127,11 @@ pub const SECTIONS: &[Section] = &[
                  end as expected.",
             ),
             Para::Code(Exit::USAGE, "Wrong usage; nothing was opened."),
-            Para::Code(Exit::CANCELLED, "Stopped by a signal; the image is consistent."),
+            Para::Code(
+                Exit::CANCELLED,
+                "Stopped by a signal; the image is consistent. (With --script a signal ends the \
+                 program at once, as a crash would.)",
+            ),
         ],
     },
     Section {
