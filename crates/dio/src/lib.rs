@@ -5,7 +5,6 @@
 //! conversion of unwritten blocks and the new size. [`DirectWrite`] does one step at a time, so that
 //! tests can stand between any two.
 
-mod buffered;
 mod checks;
 mod error;
 mod modified;
@@ -19,7 +18,6 @@ mod step;
 mod submitter;
 mod write;
 
-pub use buffered::BufferedWrite;
 pub use checks::check_request as check;
 pub use error::{Error, Result};
 pub use ext4_fs::LockMode;
@@ -27,4 +25,4 @@ pub use plan::Plan;
 pub use request::{Caller, Offset, Request, Sync};
 pub use step::{Blocked, Outcome, Step};
 pub use submitter::{Completed, Submitter};
-pub use write::DirectWrite;
+pub use write::{BufferedWrite, DirectWrite};

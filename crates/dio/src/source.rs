@@ -3,7 +3,10 @@
 use crate::{Error, Result, ring::Ring};
 use ext4_blockdev::AlignedBuf;
 use ext4_units::BlockSize;
-use std::io::{ErrorKind, Read};
+use std::{
+    fmt,
+    io::{ErrorKind, Read},
+};
 
 /// Bytes taken from a source.
 #[derive(Debug)]
@@ -57,6 +60,12 @@ pub(crate) trait Source {
 
 /// Something to read from.
 pub(crate) struct Reader<'a>(pub(crate) &'a mut dyn Read);
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reader")
+    }
+}
 
 impl Source for Reader<'_> {
     /// Reads into memory in which the data begins where it does in its block.

@@ -86,7 +86,7 @@ impl InCore {
         self.no_inline.store(false, Ordering::Relaxed);
     }
 
-    pub(crate) fn may_be_inline(&self) -> bool {
+    pub(crate) fn allows_inline(&self) -> bool {
         !self.no_inline.load(Ordering::Relaxed)
     }
 

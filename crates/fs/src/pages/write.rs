@@ -37,7 +37,7 @@ impl Filesystem {
         if end > max {
             return Err(Error::TooBig { ino, offset: end, max });
         }
-        let may_be_inline = inode.i_size == 0 && incore.may_be_inline();
+        let may_be_inline = inode.i_size == 0 && incore.allows_inline();
         if inode.has_inline_data() || may_be_inline {
             if self.inline_write(ino, pos, data)? {
                 return Ok(data.len());
