@@ -62,6 +62,8 @@ pub(crate) struct Io<'a, 'd> {
 pub(crate) struct Operation<'fs> {
     fs: &'fs Filesystem,
     incore: Arc<InCore>,
+    /// Which file of that number it is, once it has been looked at.
+    generation: Option<u32>,
     request: Request,
     state: State,
     guard: Option<InodeGuard>,
@@ -103,6 +105,7 @@ impl<'fs> Operation<'fs> {
         Self {
             fs,
             incore,
+            generation: None,
             request,
             state: State::Begin,
             guard: None,
@@ -233,6 +236,10 @@ impl<'fs> Operation<'fs> {
     /// Takes the inode lock, if that needs no waiting, and goes on with `next`.
     fn lock(&mut self, mode: LockMode, next: State) -> Result<Step> {
         if self.guard.is_none() {
+            if self.generation.is_none() {
+                let inode = self.fs.open_inode(self.fs.meta(), self.ino())?;
+                self.generation = Some(inode.generation);
+            }
             self.guard = self.incore.try_lock(mode);
         }
         if self.guard.is_none() {

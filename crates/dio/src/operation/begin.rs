@@ -7,7 +7,7 @@ use crate::{
     modified::{file_modified, strips_privileges},
     step::{Blocked, Step},
 };
-use ext4_fs::{Handle, LockMode, MapState, WbStep, Writeback};
+use ext4_fs::{Handle, Inode, LockMode, MapState, WbStep, Writeback};
 use ext4_units::LogicalBlock;
 use std::ops::Range;
 
@@ -20,16 +20,27 @@ impl Operation<'_> {
             (Offset::At(pos), Some(len)) => pos.saturating_add(len),
             _ => u64::MAX,
         };
-        let i_size = self.fs.open_inode(self.fs.meta(), self.ino())?.i_size;
-        let mode = if end > i_size { LockMode::Exclusive } else { LockMode::Shared };
+        let inode = self.fs.open_inode(self.fs.meta(), self.ino())?;
+        self.generation = Some(inode.generation);
+        let mode = if end > inode.i_size { LockMode::Exclusive } else { LockMode::Shared };
         self.state = State::Lock(mode);
         Ok(None)
+    }
+
+    /// The inode, under the lock. While nobody held that, the file may have been deleted and its
+    /// number given to another: that one is not written (`ESTALE`).
+    pub(super) fn same_inode(&mut self) -> Result<Inode> {
+        let inode = self.fs.open_inode(self.fs.meta(), self.ino())?;
+        if *self.generation.get_or_insert(inode.generation) != inode.generation {
+            return Err(ext4_fs::Error::NotInUse { ino: inode.ino }.into());
+        }
+        Ok(inode)
     }
 
     /// All checks, under the lock (`ext4_dio_write_checks`).
     pub(super) fn check(&mut self) -> Result<Step> {
         let ino = self.ino();
-        let inode = self.fs.open_inode(self.fs.meta(), ino)?;
+        let inode = self.same_inode()?;
         let Some(checked) = check(self.fs, &inode, &self.request)? else {
             self.guard = None;
             self.state = State::Done;

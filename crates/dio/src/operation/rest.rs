@@ -27,7 +27,7 @@ impl Operation<'_> {
         if self.incore.dio_in_flight() > 0 {
             return Ok(Some(Step::Blocked(Blocked::Dio)));
         }
-        let inode = self.fs.open_inode(self.fs.meta(), ino)?;
+        let inode = self.same_inode()?;
         let offset = match self.request.offset {
             Offset::At(_) => Offset::At(self.sent),
             Offset::Append => Offset::Append,

@@ -12,9 +12,9 @@ use ext4_dio::{
     Blocked, BufferedWrite, DirectWrite, LockMode, Offset, Outcome, Plan, Request, Step, Submitter,
     Sync,
 };
-use ext4_fs::{MapState, OrphanFate, Writeback};
+use ext4_fs::{MapState, NewFile, OrphanFate, Writeback};
 use ext4_testkit::{image::Recipe, judge, model::pattern};
-use ext4_units::LogicalBlock;
+use ext4_units::{InodeNr, LogicalBlock};
 use std::{sync::Arc, thread};
 
 /// Where delayed data lies in the thread's examples, and its end.
@@ -341,6 +341,37 @@ fn s92_truncate_waits_for_transfers_whose_lock_is_free() {
     drop(write);
     let face = stage.close();
     assert_eq!((face.size, &*face.shape), (4096, "W0"));
+}
+
+/// While a write waits for the lock its file is deleted, and another gets the number.
+#[test]
+fn a_write_that_waits_does_not_go_into_another_file_of_the_same_number() {
+    const ESTALE: i32 = 116;
+    for is_buffered in [false, true] {
+        let Some(image) = file("ext4-4k", 8192).image() else { return };
+        let stage = Stage::new(&image);
+        let (request, bytes) = stage.request(&Write::new(0, 4096));
+        let mut source = &bytes[..];
+        let mut twin = &bytes[..];
+        let mut direct = DirectWrite::new(&stage.fs, stage.ino, request, &mut source);
+        let mut buffered = BufferedWrite::new(&stage.fs, stage.ino, request, &mut twin);
+        let mut step = || if is_buffered { buffered.step() } else { direct.step() };
+        let held = stage.fs.incore(stage.ino).lock(LockMode::Exclusive);
+        assert!(matches!(step().unwrap(), Step::Blocked(Blocked::Lock(_))));
+        drop(held);
+        stage.fs.unlink(InodeNr::ROOT, &PATH.as_bytes()[1..]).unwrap();
+        let new = NewFile::of_root(0o644);
+        assert_eq!(stage.fs.create(InodeNr::ROOT, b"other", &new).unwrap(), stage.ino);
+        let err = loop {
+            match step() {
+                Ok(Step::Locked(_)) => {}
+                Ok(step) => panic!("{step:?}"),
+                Err(err) => break err,
+            }
+        };
+        assert_eq!(err.errno(), ESTALE, "{err}");
+        assert_eq!(stage.size(), 0);
+    }
 }
 
 #[test]
