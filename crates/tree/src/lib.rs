@@ -4,12 +4,14 @@
 //! Knows nothing of ext4. A tree is complete before the first byte of contents is read, so that a
 //! filesystem can be planned from it; contents are read once, by whoever writes them.
 
+pub mod acl;
 mod contents;
 mod error;
 mod name;
 mod node;
 mod tree;
 
+pub use acl::Acl;
 pub use contents::{Contents, Open, Origin};
 pub use error::{Error, Result};
 pub use name::{check_name, check_path};
