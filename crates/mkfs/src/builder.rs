@@ -4,6 +4,7 @@ use crate::{
     error::{Error, Result},
     mapping::{self, Mapping, Segment},
     runs::Runs,
+    seal::{Block, Seal},
     shape::{EXTRA_ISIZE, Shape},
     tables::GroupTables,
 };
@@ -26,12 +27,12 @@ pub(crate) struct Builder {
     pub(crate) used: Runs,
     pub(crate) tables: Vec<GroupTables>,
     pub(crate) time: Timestamp,
-    /// Inodes in use, with their bytes.
+    /// Inodes in use, with their bytes, whose checksums are made when they are written.
     pub(crate) inodes: BTreeMap<InodeNr, Vec<u8>>,
     /// Directories among them.
     pub(crate) directories: Vec<InodeNr>,
-    /// Whole blocks to write.
-    pub(crate) blocks: Vec<(BlockNr, Vec<u8>)>,
+    /// Whole blocks to write, not sealed.
+    pub(crate) blocks: Vec<Block>,
     /// Runs that must read as zeros, though nothing else is written there.
     pub(crate) zeros: Vec<BlockRange>,
     /// What the special inodes are, for the plan.
@@ -131,18 +132,17 @@ impl Builder {
             let runs = self.allocate(goal, 1, "the map of a file")?;
             nodes.extend(runs.iter().map(|it| it.start));
         }
-        let Mapping { i_block, nodes } = if self.is_extents() {
+        let (Mapping { i_block, nodes }, seal) = if self.is_extents() {
             inode.flags |= InodeFlags::EXTENTS;
-            let seed = self.format.seed(ino, inode.generation);
-            mapping::extent_tree(segments, &nodes, size, seed)
+            (mapping::extent_tree(segments, &nodes, size), Seal::ExtentNode(ino))
         } else {
-            mapping::block_map(segments, &nodes, size)
+            (mapping::block_map(segments, &nodes, size), Seal::None)
         };
         inode.i_block = i_block;
         let data: u64 = segments.iter().map(|it| it.blocks.len.next_multiple_of(ratio)).sum();
         let blocks = data + nodes.len() as u64 * ratio;
         inode.sectors = blocks * (self.block_len() / 512);
-        self.blocks.extend(nodes);
+        self.blocks.extend(nodes.into_iter().map(|(at, bytes)| Block::new(at, bytes, seal)));
         Ok(())
     }
 
@@ -163,37 +163,34 @@ impl Builder {
         Ok(())
     }
 
-    /// Keeps an inode of zeros, with its checksum where there are checksums.
+    /// Keeps an inode of zeros.
     pub(crate) fn put_empty_inode(&mut self, ino: InodeNr) {
-        let mut bytes = vec![0; self.format.inode_size()];
-        self.format.update_checksum(ino, &mut bytes);
-        self.inodes.insert(ino, bytes);
+        self.inodes.insert(ino, vec![0; self.format.inode_size()]);
     }
 
     /// Keeps contents for the blocks of `runs`, the last one filled up with zeros.
-    pub(crate) fn put_contents(&mut self, runs: &[BlockRange], contents: &[u8]) {
+    pub(crate) fn put_contents(&mut self, runs: &[BlockRange], contents: &[u8], seal: Seal) {
         let len = self.shape.geo.block_size.len();
         let blocks = runs.iter().flat_map(|it| it.iter());
         for (blk, chunk) in blocks.zip(contents.chunks(len)) {
             let mut block = chunk.to_vec();
             block.resize(len, 0);
-            self.blocks.push((blk, block));
+            self.blocks.push(Block::new(blk, block, seal));
         }
     }
 
-    /// A regular file with these contents, in blocks near `goal`.
+    /// A file with these contents, in the first free blocks, which are sealed as `seal` says.
     pub(crate) fn put_file(
         &mut self,
         (name, ino): (&'static str, InodeNr),
         mut inode: Inode,
-        goal: BlockNr,
-        contents: &[u8],
+        (contents, seal): (&[u8], Seal),
     ) -> Result<()> {
         inode.size = contents.len() as u64;
         let blocks = self.shape.geo.block_size.blocks_for(inode.size);
-        let runs = self.allocate(goal, blocks, name)?;
+        let runs = self.allocate(BlockNr(0), blocks, name)?;
         self.map(ino, &mut inode, &mapping::dense(&runs))?;
-        self.put_contents(&runs, contents);
+        self.put_contents(&runs, contents, seal);
         self.put_inode(ino, &inode)?;
         self.files.push(SpecialFile { name, ino, blocks: runs });
         Ok(())

@@ -5,6 +5,7 @@ use ext4_ondisk::{
     bitmap,
     geometry::Geometry,
     group_desc::{DescFormat, GroupDesc, GroupFlags},
+    superblock::Superblock,
 };
 use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
 
@@ -168,12 +169,13 @@ impl Plan {
             .map(|(&ino, bytes)| (ino, bytes))
     }
 
-    /// All descriptors one behind the other, each in `desc_size` bytes, in whole blocks.
-    pub(crate) fn descriptors(&self) -> Vec<u8> {
+    /// All descriptors one behind the other, each in `desc_size` bytes, in whole blocks, with the
+    /// checksums of this superblock's filesystem.
+    pub(crate) fn descriptors(&self, superblock: &Superblock) -> Vec<u8> {
         let geo = &self.geometry;
-        let format = DescFormat::new(&self.superblock);
+        let format = DescFormat::new(superblock);
         let size = format.desc_size();
-        let csum = self.superblock.metadata_csum();
+        let csum = superblock.metadata_csum();
         let mut bytes = vec![0; geo.desc_blocks() as usize * geo.block_size.len()];
         let per_block = geo.descs_per_block() as usize;
         for (group, (tables, state)) in geo.groups().zip(self.tables.iter().zip(&self.groups)) {

@@ -16,6 +16,7 @@ pub mod presets;
 mod probe;
 mod quota;
 mod runs;
+mod seal;
 mod settings;
 mod shape;
 mod special;

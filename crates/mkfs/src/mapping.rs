@@ -1,7 +1,6 @@
 //! The map of a file made anew: an extent tree or a block map over given runs, complete at once.
 
 use ext4_ondisk::{
-    checksum::Csum,
     extent::{self, Extent, Index, RawExtentHeader},
     indirect,
 };
@@ -13,7 +12,7 @@ use zerocopy::IntoBytes as _;
 pub(crate) struct Mapping {
     /// The root, in the inode.
     pub(crate) i_block: [u8; 60],
-    /// Nodes or blocks of pointers, each with its bytes.
+    /// Nodes or blocks of pointers, each with its bytes, without checksums.
     pub(crate) nodes: Vec<(BlockNr, Vec<u8>)>,
 }
 
@@ -65,12 +64,7 @@ pub(crate) fn extent_nodes(segments: &[Segment], size: BlockSize) -> usize {
 }
 
 /// The extent tree over the segments, its nodes in `blocks`, as many as [`extent_nodes`] says.
-pub(crate) fn extent_tree(
-    segments: &[Segment],
-    blocks: &[BlockNr],
-    size: BlockSize,
-    seed: Option<Csum>,
-) -> Mapping {
+pub(crate) fn extent_tree(segments: &[Segment], blocks: &[BlockNr], size: BlockSize) -> Mapping {
     let mut free = blocks.iter().copied();
     let mut nodes = Vec::new();
     let mut level: Vec<(u32, Vec<u8>)> =
@@ -82,9 +76,6 @@ pub(crate) fn extent_tree(
             let blk = free.next().expect("as many blocks as extent_nodes counted");
             let mut node = vec![0; size.len()];
             fill(&mut node, entries, extent::node_max(size), depth);
-            if let Some(seed) = seed {
-                extent::set_checksum(seed, &mut node, extent::node_max(size));
-            }
             nodes.push((blk, node));
             let index = Index { lblk: LogicalBlock(entries[0].0), child: blk, unused: 0 };
             above.push((entries[0].0, index.to_raw().as_bytes().to_vec()));
@@ -200,11 +191,11 @@ mod tests {
         let size = BlockSize::MIN;
         let one = [segment(0, 100, 40_000)];
         assert_eq!(extent_nodes(&one, size), 0);
-        assert_eq!(header(&extent_tree(&one, &[], size, None).i_block), (2, 0));
+        assert_eq!(header(&extent_tree(&one, &[], size).i_block), (2, 0));
         let many: Vec<_> = (0..500).map(|i| segment(i * 2, u64::from(i) * 3 + 1000, 1)).collect();
         assert_eq!(extent_nodes(&many, size), 6 + 1);
         let blocks: Vec<_> = (1..=7).map(BlockNr).collect();
-        let tree = extent_tree(&many, &blocks, size, None);
+        let tree = extent_tree(&many, &blocks, size);
         assert_eq!(header(&tree.i_block), (1, 2));
         assert_eq!(header(&tree.nodes[0].1), (84, 0));
         assert_eq!(header(&tree.nodes[6].1), (6, 1));

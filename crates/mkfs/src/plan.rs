@@ -7,6 +7,7 @@ use crate::{
     groups::{self, GroupState},
     options::Options,
     runs::Runs,
+    seal::Block,
     settings::settings,
     shape::{Shape, shape},
     tables::{self, GroupTables, Layout},
@@ -45,7 +46,7 @@ pub struct Plan {
     pub is_zeroed: bool,
     pub(crate) used: Runs,
     pub(crate) inodes: BTreeMap<InodeNr, Vec<u8>>,
-    pub(crate) blocks: Vec<(BlockNr, Vec<u8>)>,
+    pub(crate) blocks: Vec<Block>,
     pub(crate) zeros: Vec<BlockRange>,
 }
 

@@ -7,9 +7,10 @@ use crate::{
     journal, mapping,
     options::Options,
     quota::{self, Usage},
+    seal::{Block, Seal},
 };
 use ext4_ondisk::{
-    dir_entry::{FileType, Record, TAIL_LEN, put_record, seal_tail},
+    dir_entry::{FileType, Record, TAIL_LEN, put_record},
     features::{Compat, Incompat, RoCompat},
     indirect,
     inode::{Inode, InodeFlags},
@@ -69,12 +70,12 @@ impl Builder {
         Ok(())
     }
 
-    /// A directory block with these records; the last one takes what is left.
-    fn dir_block(&self, dir: InodeNr, names: &[Name<'_>]) -> Vec<u8> {
+    /// A directory block with these records; the last one takes what is left, but for the tail of
+    /// checksums.
+    fn dir_block(&self, names: &[Name<'_>]) -> Vec<u8> {
         let size = self.shape.geo.block_size;
-        let seed = self.format.seed(dir, 0);
         let mut block = vec![0; size.len()];
-        let area = size.len() - if seed.is_some() { TAIL_LEN } else { 0 };
+        let area = size.len() - if self.format.has_csum() { TAIL_LEN } else { 0 };
         let has_filetype = self.shape.sb.features.has_incompat(Incompat::FILETYPE);
         let mut offset = 0;
         for (i, Name(name, ino)) in names.iter().enumerate() {
@@ -89,9 +90,6 @@ impl Builder {
             put_record(&mut block, size, &record).expect("three short names fit into any block");
             offset += rec_len;
         }
-        if let Some(seed) = seed {
-            seal_tail(&mut block, seed);
-        }
         block
     }
 
@@ -104,8 +102,8 @@ impl Builder {
             Name(b"..", Some(root)),
             Name(b"lost+found", Some(ino(LOST_AND_FOUND))),
         ];
-        let block = self.dir_block(root, &names);
-        self.put_file(("root directory", root), inode, BlockNr(0), &block)
+        let block = self.dir_block(&names);
+        self.put_file(("root directory", root), inode, (&block, Seal::Directory(root)))
     }
 
     fn lost_and_found(&mut self) -> Result<()> {
@@ -116,11 +114,11 @@ impl Builder {
         let is_inline = self.shape.sb.features.has_incompat(Incompat::INLINE_DATA);
         let blocks = blocks - u64::from(is_inline);
         let mut contents =
-            self.dir_block(this, &[Name(b".", Some(this)), Name(b"..", Some(InodeNr::ROOT))]);
+            self.dir_block(&[Name(b".", Some(this)), Name(b"..", Some(InodeNr::ROOT))]);
         for _ in 1..blocks {
-            contents.extend(self.dir_block(this, &[Name(b"", None)]));
+            contents.extend(self.dir_block(&[Name(b"", None)]));
         }
-        self.put_file(("lost+found", this), inode, BlockNr(0), &contents)
+        self.put_file(("lost+found", this), inode, (&contents, Seal::Directory(this)))
     }
 
     /// Inode 1: a list of blocks, in a map of the older kind on every filesystem.
@@ -146,7 +144,8 @@ impl Builder {
         inode.size = bad.len() as u64 * self.block_len();
         inode.sectors = (bad.len() + n_nodes) as u64 * (self.block_len() / 512);
         (inode.atime, inode.mtime, inode.ctime) = (self.time, self.time, self.time);
-        self.blocks.extend(map.nodes);
+        let nodes = map.nodes.into_iter().map(|(at, bytes)| Block::new(at, bytes, Seal::None));
+        self.blocks.extend(nodes);
         self.put_inode(ino(BAD_BLOCKS), &inode)?;
         let blocks = segments.iter().map(|it| it.blocks).collect();
         self.files.push(SpecialFile { name: "bad blocks", ino: ino(BAD_BLOCKS), blocks });
@@ -175,9 +174,9 @@ impl Builder {
                 let copy = blk.plus(u64::from(group.0) * u64::from(geo.blocks_per_group));
                 put_pointer(&mut node, slot, copy)?;
             }
-            self.blocks.push((blk, node));
+            self.blocks.push(Block::new(blk, node, Seal::None));
         }
-        self.blocks.push((root, list));
+        self.blocks.push(Block::new(root, list, Seal::None));
         put_pointer(&mut inode.i_block, 13, root)?;
         let blocks = 1 + reserved * (1 + copies.len() as u64);
         inode.sectors = blocks * u64::from(geo.cluster_ratio()) * (self.block_len() / 512);
@@ -202,7 +201,7 @@ impl Builder {
         self.map(InodeNr::JOURNAL, &mut inode, &mapping::dense(&runs))?;
         self.put_inode(InodeNr::JOURNAL, &inode)?;
         let superblock = journal::superblock(&self.shape, size)?;
-        self.put_contents(&runs[..1], &superblock);
+        self.put_contents(&runs[..1], &superblock, Seal::JournalSuperblock);
         if !options.journal.lazy {
             self.zeros.extend(rest_of(&runs));
         }
@@ -268,8 +267,8 @@ impl Builder {
         raw.mmp_seq.set(mmp::SEQ_CLEAN);
         raw.mmp_check_interval.set(interval);
         let mut block = vec![0; self.shape.geo.block_size.len()];
-        raw.encode(&mut block, self.shape.sb.metadata_csum());
-        self.blocks.push((blk, block));
+        raw.encode(&mut block, None);
+        self.blocks.push(Block::new(blk, block, Seal::Mmp));
         self.shape.raw.s_mmp_block.set(blk.0);
         self.shape.raw.s_mmp_update_interval.set(interval);
         Ok(())
@@ -319,7 +318,8 @@ impl Builder {
             }
             let mut inode = self.new_inode(FileType::Regular, 0o600, 1);
             inode.flags |= InodeFlags::IMMUTABLE;
-            self.put_file((name, ino(nr)), inode, BlockNr(0), &quota::file(kind, usage))?;
+            let contents = quota::file(kind, usage);
+            self.put_file((name, ino(nr)), inode, (&contents, Seal::None))?;
         }
         Ok(())
     }
@@ -347,11 +347,9 @@ impl Builder {
         inode.size = blocks * block;
         let runs = self.allocate(BlockNr(0), blocks, "the orphan file")?;
         self.map(this, &mut inode, &mapping::dense(&runs))?;
-        let seed = self.format.seed(this, 0);
         for blk in runs.iter().flat_map(|it| it.iter()) {
-            let mut block = vec![0; self.shape.geo.block_size.len()];
-            orphan_file::seal(&mut block, blk, seed);
-            self.blocks.push((blk, block));
+            let block = vec![0; self.shape.geo.block_size.len()];
+            self.blocks.push(Block::new(blk, block, Seal::OrphanFile(this)));
         }
         self.put_inode(this, &inode)?;
         self.shape.raw.s_orphan_file_inum.set(this.get());

@@ -4,6 +4,7 @@
 use crate::{
     error::{Error, Result},
     plan::Plan,
+    seal::Sealer,
 };
 use ext4_blockdev::BlockDevice;
 use ext4_ondisk::superblock::RawSuperblock;
@@ -79,10 +80,12 @@ pub fn write(
             what: "the filesystem as planned".to_owned(),
         });
     }
-    let descriptors = plan.descriptors();
+    let sealer = Sealer::new(plan.raw.clone(), plan.superblock.clone());
+    let descriptors = plan.descriptors(&sealer.superblock);
     let items = plan.items(descriptors.len());
     let mut run = Run {
         plan,
+        sealer,
         device,
         progress,
         descriptors,
@@ -142,7 +145,7 @@ impl Plan {
                 }
             }
         }
-        items.extend(self.blocks.iter().enumerate().map(|(i, (at, _))| (*at, Source::Block(i))));
+        items.extend(self.blocks.iter().enumerate().map(|(i, it)| (it.at, Source::Block(i))));
         items.sort_by_key(|(at, _)| *at);
         items
     }
@@ -186,6 +189,7 @@ impl Plan {
 
 struct Run<'a> {
     plan: &'a Plan,
+    sealer: Sealer,
     device: &'a dyn BlockDevice,
     progress: &'a mut dyn Progress,
     descriptors: Vec<u8>,
@@ -289,7 +293,12 @@ impl Run<'_> {
                 self.pending.resize(from + self.plan.geometry.block_size.len(), 0);
                 self.fill_inodes(*group, *table_block, from);
             }
-            Source::Block(idx) => self.pending.extend_from_slice(&self.plan.blocks[*idx].1),
+            Source::Block(idx) => {
+                let block = &self.plan.blocks[*idx];
+                let from = self.pending.len();
+                self.pending.extend_from_slice(&block.bytes);
+                self.sealer.block(block.at, block.seal, &mut self.pending[from..]);
+            }
         }
         Ok(())
     }
@@ -303,7 +312,9 @@ impl Run<'_> {
         {
             let Some(place) = geo.inode_place(ino) else { continue };
             let at = from + place.offset;
-            self.pending[at..at + bytes.len()].copy_from_slice(bytes);
+            let room = &mut self.pending[at..at + bytes.len()];
+            room.copy_from_slice(bytes);
+            self.sealer.inode(ino, room);
         }
     }
 
@@ -319,7 +330,7 @@ impl Run<'_> {
     fn copies(&mut self) -> Result<()> {
         let size = self.plan.geometry.block_size;
         for (group, blk) in self.plan.copies() {
-            let mut raw = self.plan.raw.clone();
+            let mut raw = self.sealer.raw.clone();
             raw.s_block_group_nr.set(u16::try_from(group.0).unwrap_or(0));
             // Not clean: whoever has to use a copy looks at everything.
             raw.s_state.set(0);
@@ -332,7 +343,7 @@ impl Run<'_> {
 
     /// The first superblock, with these incompatible features more.
     fn superblock(&mut self, incompat: u32) -> Result<()> {
-        let mut raw = self.plan.raw.clone();
+        let mut raw = self.sealer.raw.clone();
         raw.s_feature_incompat.set(raw.s_feature_incompat.get() | incompat);
         raw.update_checksum();
         self.device.write_at(RawSuperblock::OFFSET, raw.as_bytes())?;

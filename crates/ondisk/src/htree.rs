@@ -333,6 +333,27 @@ impl DxContext {
         })
     }
 
+    /// Computes the checksum of an index block made by [`put`](Self::put) anew, for another
+    /// seed. Does nothing without metadata_csum. A root is told by the inode of its `.`, which is
+    /// not zero; a node begins with a record of none.
+    ///
+    /// # Errors
+    /// When the block has no entries, or more than fit.
+    pub fn reseal(&self, block: &mut [u8]) -> Result<(), Corrupt> {
+        if block.get(..4).is_some_and(|ino| ino != [0; 4]) {
+            return self.reseal_root(block);
+        }
+        let count = block.get(NODE_OFFSET + 2..NODE_OFFSET + 4).and_then(|b| b.try_into().ok());
+        let count = usize::from(count.map_or(0, u16::from_le_bytes));
+        self.seal(block, NODE_OFFSET, count).ok_or_else(|| {
+            let limit = self.node_limit();
+            Corrupt::new(
+                format!("htree node (inode {})", self.ino),
+                format!("count {count}, expected 1 to {limit}"),
+            )
+        })
+    }
+
     fn seal(&self, block: &mut [u8], offset: usize, count: usize) -> Option<()> {
         let Some(seed) = self.csum else { return Some(()) };
         let limit = self.limit_from(offset);
@@ -470,5 +491,21 @@ mod tests {
         assert!(context.parse_root(&block).unwrap_err().is_checksum);
         context.reseal_root(&mut block).unwrap();
         assert_eq!(context.parse_root(&block).unwrap(), root);
+    }
+
+    #[test]
+    fn root_and_node_go_over_to_another_seed() {
+        let (made, wanted) = (context(1024, Some(Csum(3))), context(1024, Some(Csum(4))));
+        let mut root = root_block(&made);
+        let info = Some(DxInfo { hash_version: 1, indirect_levels: 0 });
+        let index = DxBlock { info, entries: entries(3), limit: made.root_limit() };
+        made.put(&mut root, &index).unwrap();
+        wanted.reseal(&mut root).unwrap();
+        assert_eq!(wanted.parse_root(&root).unwrap(), index);
+        let mut node = made.new_node();
+        let index = DxBlock { info: None, entries: entries(4), limit: made.node_limit() };
+        made.put(&mut node, &index).unwrap();
+        wanted.reseal(&mut node).unwrap();
+        assert_eq!(wanted.parse_node(&node, LogicalBlock(1)).unwrap(), index);
     }
 }

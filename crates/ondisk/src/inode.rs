@@ -112,6 +112,11 @@ impl InodeFormat {
         self.csum.map(|csum| csum.inode_seed(ino, generation))
     }
 
+    /// Whether inodes and what belongs to them have checksums.
+    pub const fn has_csum(&self) -> bool {
+        self.csum.is_some()
+    }
+
     /// What the checksum of this inode should be, all 32 bits (`ext4_inode_csum`), and which of
     /// them are kept: without room for the high half only the low 16. `None` without checksums.
     pub fn checksum(&self, ino: InodeNr, bytes: &[u8]) -> Option<(u32, u32)> {
