@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fs", &["blockdev", "dir", "extent", "jbd2", "ondisk", "units"]),
     ("dio", &["blockdev", "extent", "fs", "ondisk", "units"]),
     ("lab", &["blockdev", "dio", "fs", "units"]),
+    ("check", &["blockdev", "dir", "extent", "jbd2", "ondisk", "units"]),
     ("tree", &[]),
     ("mkfs", &["blockdev", "dir", "extent", "ondisk", "tree", "units"]),
     ("cli", &[]),

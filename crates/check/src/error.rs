@@ -1,0 +1,40 @@
+//! Why a check ends before its end. Damage is never one of these: it is a finding.
+
+use ext4_units::BlockNr;
+
+/// What stops a check.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The device failed, or the changes passed their limit in memory.
+    #[error("{0}")]
+    Device(#[from] ext4_blockdev::Error),
+    /// A block outside of the device was asked for: a fault of a pass, which must check first.
+    #[error("block {0} is outside of the device")]
+    Outside(BlockNr),
+    /// No superblock is usable, and none of the copies; nothing can be said of the rest.
+    #[error("no superblock: {0}")]
+    NoSuperblock(String),
+    /// A feature that is not known: what it changes on disk cannot be judged.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Somebody wants to stop: a signal, or the answer to a question.
+    #[error("stopped")]
+    Stopped,
+    /// Unattended repair met something that a person has to decide.
+    #[error("{0}: needs a decision, run without -p")]
+    NeedsDecision(String),
+    /// No free block or inode is left for a repair.
+    #[error("no free {0} is left for the repair")]
+    NoSpace(&'static str),
+    /// Superblock or descriptors changed so much that all begins again. Never leaves this crate.
+    #[error("the check begins again")]
+    Restart,
+    /// What is scanned has something to mend, which the scan leaves to those who may ask. Never
+    /// leaves this crate.
+    #[error("something to mend")]
+    Suspect,
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

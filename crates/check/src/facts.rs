@@ -1,0 +1,97 @@
+//! What the passes learn of the filesystem, kept small: the only state that goes from one pass to
+//! the next besides the overlay.
+
+use crate::bits::Bits;
+use ext4_units::{BlockNr, BlockRange, InodeNr};
+use std::collections::BTreeMap;
+
+/// Facts from pass 1 on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// Clusters in use, by block >> cluster bits: the filesystem's own structures and what inodes map.
+    pub(crate) used: Bits,
+    /// Clusters that more than one of them has.
+    pub(crate) shared: Bits,
+    /// Blocks of the filesystem's own structures: superblocks, descriptors, bitmaps, tables.
+    pub(crate) metadata: Bits,
+    /// Inodes in use.
+    pub(crate) inodes: Bits,
+    /// Directories among them.
+    pub(crate) directories: BTreeMap<InodeNr, Directory>,
+    /// Regular files among them.
+    pub(crate) regular: Bits,
+    /// Inodes whose kind is no kind, which pass 2 clears when it meets a name for them.
+    pub(crate) bad_mode: Bits,
+    /// Inodes with fields that pass 2 looks at when it meets a name for them (device nodes, symlinks,
+    /// `i_faddr`, ...): those that do not pass at first sight.
+    pub(crate) odd: Bits,
+    /// `i_links_count` of each inode in use, where it is not 1.
+    pub(crate) links: BTreeMap<InodeNr, u16>,
+    /// Names found for each inode, where it is not 1 (pass 2); absent from `named` means none.
+    pub(crate) names: BTreeMap<InodeNr, u32>,
+    /// Inodes with at least one name.
+    pub(crate) named: Bits,
+    /// Attribute blocks: references found, and the count in the block's header.
+    pub(crate) xattr_blocks: BTreeMap<BlockNr, XattrBlock>,
+    /// Attribute values in inodes of their own: references found.
+    pub(crate) ea_inode_refs: BTreeMap<InodeNr, u64>,
+    /// Inodes with the flag that says they hold an attribute's value.
+    pub(crate) ea_inodes: Bits,
+    /// Whether a file is so large that the feature large_file is needed.
+    pub(crate) has_large_file: bool,
+    /// Whether a directory is so large that the feature largedir is needed.
+    pub(crate) has_large_dir: bool,
+    /// Space and inodes by owner, for quota: user, group, project.
+    pub(crate) usage: [BTreeMap<u32, Usage>; 3],
+}
+
+/// A directory as pass 1 found it, and as the later passes complete it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the inode")]
+pub(crate) struct Directory {
+    /// `i_size`.
+    pub(crate) size: u64,
+    /// Its blocks in logical order. Empty for one inside its inode.
+    pub(crate) runs: Vec<Run>,
+    /// Its entries are inside the inode.
+    pub(crate) is_inline: bool,
+    /// It has the flag of an index, which passed pass 1.
+    pub(crate) is_indexed: bool,
+    /// It is encrypted.
+    pub(crate) is_encrypted: bool,
+    /// Its names are case-folded.
+    pub(crate) is_casefolded: bool,
+    /// `i_generation`, for the checksums of its blocks.
+    pub(crate) generation: u32,
+    /// Where its `..` leads (pass 2); `None` before, or where there is none.
+    pub(crate) dotdot: Option<InodeNr>,
+    /// The directory that has a name for it (pass 2).
+    pub(crate) parent: Option<InodeNr>,
+}
+
+/// A run of a directory's blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The first, counted from the directory's start.
+    pub(crate) lblk: u64,
+    /// Where they are.
+    pub(crate) blocks: BlockRange,
+}
+
+/// An attribute block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct XattrBlock {
+    /// Inodes found that have it.
+    pub(crate) found: u64,
+    /// `h_refcount`.
+    pub(crate) refcount: u32,
+}
+
+/// What an owner has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Inodes.
+    pub(crate) inodes: u64,
+    /// Bytes of space.
+    pub(crate) bytes: u64,
+}

@@ -1,0 +1,134 @@
+//! The one way in which a pass tells what it met and learns whether to mend it.
+
+use crate::{Error, Finding, Place, Preen, Problem, Result};
+use std::{collections::HashSet, fmt};
+
+/// Most findings that are kept; more are counted.
+const MOST_KEPT: usize = 200_000;
+
+/// What to do about a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Mend it.
+    Yes,
+    /// Leave it.
+    No,
+    /// End the run; nothing is written.
+    Stop,
+}
+
+/// Who decides.
+pub trait Answers {
+    /// What to do about `finding`, which the run can mend.
+    fn answer(&mut self, finding: &Finding) -> Answer;
+
+    /// Whether to go on; asked often, between two steps of a pass. `done` of `total` is how far the
+    /// pass has come, in units of its own.
+    fn goes_on(&mut self, pass: crate::Pass, done: u64, total: u64) -> bool {
+        let _ = (pass, done, total);
+        true
+    }
+}
+
+/// Collects findings and asks.
+pub(crate) struct Gate<'a> {
+    answers: &'a mut dyn Answers,
+    /// `-p`: what may not be mended unattended ends the run.
+    is_preen: bool,
+    pub(crate) round: u32,
+    pub(crate) findings: Vec<Finding>,
+    /// Findings beyond those that are kept.
+    pub(crate) not_kept: u64,
+    /// What was mended in this round.
+    pub(crate) fixed: u64,
+    /// What was left, in all rounds.
+    pub(crate) left: u64,
+    /// What was declined before, and is not asked again.
+    declined: HashSet<(&'static str, Place)>,
+}
+
+impl fmt::Debug for Gate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("findings", &self.findings).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Gate<'a> {
+    pub(crate) fn new(answers: &'a mut dyn Answers, is_preen: bool) -> Self {
+        Self {
+            answers,
+            is_preen,
+            round: 1,
+            findings: Vec::new(),
+            not_kept: 0,
+            fixed: 0,
+            left: 0,
+            declined: HashSet::new(),
+        }
+    }
+
+    /// Tells of a problem and asks whether to mend it. After true the caller mends it in the
+    /// overlay; after false it goes on with as much care as the damage needs.
+    pub(crate) fn fix(
+        &mut self,
+        problem: &'static Problem,
+        place: Place,
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Result<bool> {
+        let mut finding = Finding {
+            problem,
+            place,
+            found: found.to_string(),
+            expected: expected.to_string(),
+            is_fixed: false,
+            round: self.round,
+        };
+        if problem.fix.is_empty() {
+            if self.is_preen && problem.preen == Preen::Stop {
+                self.keep(finding.clone());
+                return Err(Error::NeedsDecision(finding.to_string()));
+            }
+            self.keep(finding);
+            return Ok(false);
+        }
+        if self.declined.contains(&(problem.id, finding.place.clone())) {
+            return Ok(false);
+        }
+        if self.is_preen && problem.preen == Preen::Stop {
+            self.left += 1;
+            self.keep(finding.clone());
+            return Err(Error::NeedsDecision(finding.to_string()));
+        }
+        let answer = self.answers.answer(&finding);
+        match answer {
+            Answer::Yes => {
+                finding.is_fixed = true;
+                self.fixed += 1;
+            }
+            Answer::No => {
+                self.left += 1;
+                self.declined.insert((problem.id, finding.place.clone()));
+            }
+            Answer::Stop => {
+                self.keep(finding);
+                return Err(Error::Stopped);
+            }
+        }
+        self.keep(finding);
+        Ok(answer == Answer::Yes)
+    }
+
+    /// Tells how far a pass has come.
+    pub(crate) fn progress(&mut self, pass: crate::Pass, done: u64, total: u64) -> Result<()> {
+        if self.answers.goes_on(pass, done, total) { Ok(()) } else { Err(Error::Stopped) }
+    }
+
+    fn keep(&mut self, finding: Finding) {
+        if self.findings.len() < MOST_KEPT {
+            self.findings.push(finding);
+        } else {
+            self.not_kept += 1;
+        }
+    }
+}

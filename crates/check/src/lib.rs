@@ -1,0 +1,29 @@
+//! The full check and repair: every inconsistency that a filesystem on disk can have, found, told
+//! with its place, and mended.
+//!
+//! All of it happens on an [`Overlay`](ext4_blockdev::Overlay): a run reads, asks, changes the
+//! overlay, and runs again until nothing is left to find. What the overlay then holds is the plan;
+//! nothing has been written to the device. The same run with other answers is `-n`, `-y`, `-p` and
+//! the interactive way.
+//!
+//! The passes believe no structure: they read `Raw*` types and check each field themselves. They
+//! never use the filesystem library, whose faults must not be hidden by using it to judge itself.
+
+#![expect(dead_code, reason = "the passes come one by one")]
+
+mod bits;
+mod error;
+mod facts;
+mod finding;
+mod gate;
+mod image;
+mod pass0;
+pub mod problem;
+mod run;
+mod session;
+
+pub use error::{Error, Result};
+pub use finding::{Finding, Place};
+pub use gate::{Answer, Answers};
+pub use problem::{Pass, Preen, Problem, Severity};
+pub use run::{Options, Outcome, check};

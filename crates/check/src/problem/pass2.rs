@@ -1,0 +1,5 @@
+//! Problems of pass 2: directories.
+
+super::problems! {
+    Two;
+}

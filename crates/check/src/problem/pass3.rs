@@ -1,0 +1,5 @@
+//! Problems of pass 3: connectivity.
+
+super::problems! {
+    Three;
+}

@@ -1,0 +1,5 @@
+//! Problems of pass 4: link counts.
+
+super::problems! {
+    Four;
+}

@@ -1,0 +1,99 @@
+//! One round of a check: the image, its frame, and what is known so far.
+
+use crate::{Error, Place, Problem, Result, facts::Facts, gate::Gate, image::Image};
+use ext4_ondisk::{
+    geometry::Geometry,
+    group_desc::{DescFormat, GroupDesc},
+    inode::InodeFormat,
+    superblock::{RawSuperblock, Superblock},
+};
+use ext4_units::{BlockNr, GroupNr, InodeNr};
+use std::fmt;
+use zerocopy::IntoBytes as _;
+
+/// A round under way. Made by pass 0, which finds a usable superblock and descriptors.
+#[derive(Debug)]
+pub(crate) struct Session<'r, 'a> {
+    pub(crate) gate: &'r mut Gate<'a>,
+    pub(crate) image: Image,
+    /// The superblock's bytes, as mended so far; [`Session::put_superblock`] takes them to the
+    /// overlay.
+    pub(crate) raw: RawSuperblock,
+    /// What they say.
+    pub(crate) sb: Superblock,
+    pub(crate) geo: Geometry,
+    pub(crate) format: InodeFormat,
+    pub(crate) desc_format: DescFormat,
+    /// All descriptors, as mended so far; [`Session::put_descriptor`] takes them to the overlay.
+    pub(crate) descs: Vec<GroupDesc>,
+    pub(crate) facts: Facts,
+    /// Threads that may scan.
+    pub(crate) threads: usize,
+    /// Seconds since 1970, for times that are set and those that are judged.
+    pub(crate) now: u64,
+}
+
+impl Session<'_, '_> {
+    /// Tells of a problem and asks whether to mend it; see [`Gate::fix`].
+    pub(crate) fn fix(
+        &mut self,
+        problem: &'static Problem,
+        place: Place,
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Result<bool> {
+        self.gate.fix(problem, place, found, expected)
+    }
+
+    /// Where an inode is: its block, and the byte in it. `None` for a number that is none, or one
+    /// whose table is not inside the device.
+    pub(crate) fn inode_place(&self, ino: InodeNr) -> Option<(BlockNr, usize)> {
+        let place = self.geo.inode_place(ino)?;
+        let desc = self.descs.get(place.group.0 as usize)?;
+        let blk = desc.inode_table.checked_add(place.table_block.into())?;
+        (blk.0 < self.image.n_blocks()).then_some((blk, place.offset))
+    }
+
+    /// An inode's bytes, `s_inode_size` of them.
+    pub(crate) fn read_inode(&self, ino: InodeNr) -> Result<Vec<u8>> {
+        let (blk, offset) = self.inode_place(ino).ok_or(Error::Outside(BlockNr(0)))?;
+        let block = self.image.read(blk)?;
+        let bytes = block.get(offset..offset + self.format.inode_size());
+        Ok(bytes.ok_or(Error::Outside(blk))?.to_vec())
+    }
+
+    /// Replaces an inode, with its checksum renewed.
+    pub(crate) fn write_inode(&self, ino: InodeNr, bytes: &[u8]) -> Result<()> {
+        let mut bytes = bytes.to_vec();
+        self.format.update_checksum(ino, &mut bytes);
+        let (blk, offset) = self.inode_place(ino).ok_or(Error::Outside(BlockNr(0)))?;
+        let mut block = self.image.read(blk)?;
+        let place = block.get_mut(offset..offset + bytes.len()).ok_or(Error::Outside(blk))?;
+        place.copy_from_slice(&bytes);
+        self.image.write(blk, &block)
+    }
+
+    /// Takes the superblock to the overlay, with its checksum renewed, and reads its meaning anew.
+    pub(crate) fn put_superblock(&mut self) -> Result<()> {
+        self.raw.update_checksum();
+        let (blk, offset) = self.geo.superblock_place();
+        let mut block = self.image.read(blk)?;
+        let bytes = self.raw.as_bytes();
+        let place = block.get_mut(offset..offset + bytes.len()).ok_or(Error::Outside(blk))?;
+        place.copy_from_slice(bytes);
+        self.image.write(blk, &block)?;
+        self.sb = Superblock::decode_unverified(&self.raw)
+            .map_err(|it| Error::NoSuperblock(it.to_string()))?;
+        Ok(())
+    }
+
+    /// Takes a group's descriptor to the overlay, with its checksum renewed.
+    pub(crate) fn put_descriptor(&self, group: GroupNr) -> Result<()> {
+        let (blk, offset) = self.geo.desc_place(group);
+        let mut block = self.image.read(blk)?;
+        let place = block.get_mut(offset..offset + self.desc_format.desc_size());
+        let desc = self.descs.get(group.0 as usize).ok_or(Error::Outside(blk))?;
+        desc.encode(place.ok_or(Error::Outside(blk))?, group, &self.desc_format);
+        self.image.write(blk, &block)
+    }
+}
