@@ -8,7 +8,10 @@ use crate::{
 use ext4_blockdev::{BlockDevice as _, FileDevice, Location, OpenError, OpenMode, Part};
 use ext4_cli::{Exit, Failure, Progress, Report, Stop};
 use ext4_mkfs::{Error, Options, journal_device, probe};
-use std::ffi::OsStr;
+use std::{ffi::OsStr, num::NonZero};
+
+/// More only get into each other's way: they write to one image.
+const MOST_THREADS: NonZero<usize> = NonZero::new(8).unwrap();
 
 /// Runs the program.
 ///
@@ -44,12 +47,16 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         let attached = attachment.attach(journal, &plan.superblock.uuid);
         attached.map_err(|err| run.failure(&err))?;
     }
+    // What is written does not depend on it.
+    let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let threads = threads.min(MOST_THREADS);
     let progress = Progress::new(&args.common, "writing", None);
     let mut tell = |done: u64, _total: u64| {
         progress.set(done);
         !run.stop.requested()
     };
-    let written = ext4_mkfs::write(&plan, &device, &mut tell).map_err(|err| run.failure(&err))?;
+    let written =
+        ext4_mkfs::write(&plan, &device, threads, &mut tell).map_err(|err| run.failure(&err))?;
     progress.finish(written.bytes);
     run.show(&Outcome::new(run.name(), &plan, Some(written)))
 }

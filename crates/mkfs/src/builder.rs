@@ -1,6 +1,7 @@
 //! The filesystem as it grows in memory: blocks taken, inodes made, contents to be written.
 
 use crate::{
+    copy::FileData,
     error::{Error, Result},
     mapping::{self, Mapping, Segment},
     runs::Runs,
@@ -37,6 +38,8 @@ pub(crate) struct Builder {
     pub(crate) zeros: Vec<BlockRange>,
     /// What the special inodes are, for the plan.
     pub(crate) files: Vec<SpecialFile>,
+    /// Files whose contents are copied when the filesystem is written, in order of their inodes.
+    pub(crate) data: Vec<FileData>,
 }
 
 /// A file that mkfs makes.

@@ -36,6 +36,10 @@ pub enum Error {
     /// The device failed, or it is shorter than the plan.
     #[error("{0}")]
     Device(#[from] ext4_blockdev::Error),
+    /// A file that goes into the filesystem could not be read, or is not what it was when the tree
+    /// was made.
+    #[error("{0}")]
+    Source(#[from] ext4_tree::Error),
     /// The caller asked for it; what was written is no filesystem.
     #[error("stopped: what was written is not a filesystem")]
     Stopped,

@@ -4,6 +4,7 @@
 //! nothing of how a filesystem is used: what it makes is judged by others.
 
 mod builder;
+mod copy;
 mod error;
 pub mod features;
 mod groups;

@@ -1,7 +1,9 @@
 //! What can be asked for. Plain data with mke2fs's defaults; what it comes to is `settings.rs`.
 
 use crate::features::Edit;
+use ext4_tree::Tree;
 use ext4_units::BlockSize;
+use std::sync::Arc;
 
 /// The family of defaults, as `mke2fs -t`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,6 +177,8 @@ pub struct Options {
     pub orphan_file_size: Option<u64>,
     /// Marks the filesystem as one to test with (`test_fs`).
     pub test_fs: bool,
+    /// The files that go into it; `None` for an empty filesystem.
+    pub tree: Option<Arc<Tree>>,
 }
 
 impl Default for Options {
@@ -218,6 +222,7 @@ impl Default for Options {
             mmp_interval: 0,
             orphan_file_size: None,
             test_fs: false,
+            tree: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     builder::{Builder, SpecialFile},
+    copy::FileData,
     error::{Result, conflict},
     groups::{self, GroupState},
     options::Options,
@@ -19,10 +20,12 @@ use ext4_ondisk::{
     superblock::{RawSuperblock, Superblock},
     time::Timestamp,
 };
+use ext4_tree::Tree;
 use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
+    sync::Arc,
 };
 
 /// A filesystem that could be written.
@@ -48,6 +51,12 @@ pub struct Plan {
     pub(crate) inodes: BTreeMap<InodeNr, Vec<u8>>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) zeros: Vec<BlockRange>,
+    pub(crate) tree: Option<Arc<Tree>>,
+    /// The files with data, in order of their inodes.
+    pub(crate) data: Vec<FileData>,
+    /// What the uuid is made of, with the checksums of all contents; the one in `raw` stands for it
+    /// until they are known. `None` when the uuid does not depend on contents.
+    pub(crate) uuid_from: Option<[u8; 32]>,
 }
 
 /// Plans the filesystem that `options` ask for on a device of `device_len` bytes.
@@ -90,6 +99,7 @@ pub fn plan(options: &Options, device_len: u64) -> Result<Plan> {
         blocks: Vec::new(),
         zeros: Vec::new(),
         files: Vec::new(),
+        data: Vec::new(),
         shape,
     };
     builder.special_files(options)?;
@@ -160,6 +170,9 @@ fn finish(builder: Builder, options: &Options, overhead: u64) -> Result<Plan> {
         inodes: builder.inodes,
         blocks: builder.blocks,
         zeros: builder.zeros,
+        tree: options.tree.clone(),
+        data: builder.data,
+        uuid_from: None,
     })
 }
 

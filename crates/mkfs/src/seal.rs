@@ -1,8 +1,11 @@
 //! What ties a block to its filesystem: checksums from the filesystem's seed, and the uuid in the
 //! journal. Done as the block is written, for the uuid may follow from the files' contents.
 
+use crate::error::Result;
 use ext4_ondisk::{
+    checksum::Csum,
     dir_entry, extent,
+    features::Incompat,
     htree::DxContext,
     inode::InodeFormat,
     jbd2::RawJournalSuperblock,
@@ -61,9 +64,22 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    pub(crate) fn new(raw: RawSuperblock, superblock: Superblock) -> Self {
+    /// For the filesystem of this superblock, with this uuid.
+    ///
+    /// # Errors
+    /// When the superblock was none before.
+    pub(crate) fn new(raw: &RawSuperblock, uuid: [u8; 16]) -> Result<Self> {
+        let mut raw = raw.clone();
+        if raw.s_uuid != uuid {
+            raw.s_uuid = uuid;
+            if raw.s_feature_incompat.get() & Incompat::CSUM_SEED.bits() != 0 {
+                raw.s_checksum_seed.set(Csum::of_uuid(&uuid).0);
+            }
+            raw.update_checksum();
+        }
+        let superblock = Superblock::decode(&raw)?;
         let format = InodeFormat::new(&superblock);
-        Self { raw, superblock, format }
+        Ok(Self { raw, superblock, format })
     }
 
     /// Seals `bytes`, which go to block `at`.

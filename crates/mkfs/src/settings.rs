@@ -285,12 +285,14 @@ fn reserved(blocks: u64, hundredths: u32) -> u64 {
 /// 32 bytes that two runs with the same options and size share, and others do not.
 fn derived_identity(options: &Options, blocks: u64, block_size: BlockSize) -> [u8; 32] {
     // The textual form names every field, so that a new option takes part by itself.
+    // The tree's is not one of them: it tells where contents are on this host.
+    let options = Options { tree: None, ..options.clone() };
     let text = format!("ext4-mkfs 1 {blocks} {block_size} {options:?}");
     Sha256::digest(text.as_bytes()).into()
 }
 
 /// 16 of the bytes as a uuid of version 8, the one for bytes that follow no common rule.
-fn as_uuid(bytes: &[u8; 32], from: usize) -> [u8; 16] {
+pub(crate) fn as_uuid(bytes: &[u8; 32], from: usize) -> [u8; 16] {
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&bytes[from..from + 16]);
     uuid[6] = uuid[6] & 0x0F | 0x80;

@@ -1,15 +1,18 @@
-//! Carrying out a plan: zeros, then everything but superblocks, then a superblock that nobody may
+//! Carrying out a plan: contents of files, zeros, then everything but superblocks, then a superblock that nobody may
 //! open, the copies, and the true superblock last, each durable before the next begins.
 
 use crate::{
+    copy::{self, Copied},
     error::{Error, Result},
     plan::Plan,
     seal::Sealer,
+    settings::as_uuid,
 };
 use ext4_blockdev::BlockDevice;
 use ext4_ondisk::superblock::RawSuperblock;
 use ext4_units::{BlockNr, BlockRange, GroupNr};
-use std::ops::Range;
+use sha2::{Digest as _, Sha256};
+use std::{num::NonZero, ops::Range};
 use zerocopy::IntoBytes as _;
 
 /// Most bytes handed to the device at once.
@@ -47,6 +50,8 @@ pub struct Written {
     pub bytes: u64,
     /// The device took the whole range back and reads as zeros, so no zeros were written.
     pub is_sparse: bool,
+    /// The filesystem's uuid, which may follow from the contents.
+    pub uuid: [u8; 16],
 }
 
 /// Contents of a run of blocks, made when they are due.
@@ -62,15 +67,18 @@ enum Source {
     Block(usize),
 }
 
-/// Writes the filesystem of `plan` to `device`.
+/// Writes the filesystem of `plan` to `device`; contents of files are copied by so many threads, and
+/// the same is written by any number of them.
 ///
 /// # Errors
 /// [`Error::Device`] when the device is shorter than the plan (nothing was written then) or fails,
-/// [`Error::Stopped`] when `progress` says so. What is left is not a filesystem: the superblock is
+/// [`Error::Source`] when a file cannot be read or is not what it was, [`Error::Stopped`] when
+/// `progress` says so. What is left is not a filesystem: the superblock is
 /// written last.
 pub fn write(
     plan: &Plan,
     device: &dyn BlockDevice,
+    threads: NonZero<usize>,
     progress: &mut dyn Progress,
 ) -> Result<Written> {
     if device.len() < plan.len() {
@@ -80,15 +88,15 @@ pub fn write(
             what: "the filesystem as planned".to_owned(),
         });
     }
-    let sealer = Sealer::new(plan.raw.clone(), plan.superblock.clone());
-    let descriptors = plan.descriptors(&sealer.superblock);
-    let items = plan.items(descriptors.len());
+    let geo = &plan.geometry;
+    let items = plan.items(geo.desc_blocks() as usize * geo.block_size.len());
     let mut run = Run {
         plan,
-        sealer,
+        sealer: Sealer::new(&plan.raw, plan.raw.s_uuid)?,
         device,
         progress,
-        descriptors,
+        copied: Copied::default(),
+        descriptors: Vec::new(),
         written: Written::default(),
         total: 0,
         pending: Vec::new(),
@@ -96,8 +104,9 @@ pub fn write(
     };
     run.total = run.total_bytes(&items);
     run.wipe()?;
-    // Crash here: nothing that any tool knows is left, and nothing is there yet.
+    // Crash from here on: nothing that any tool knows is left, and nothing is there yet.
     device.flush()?;
+    run.contents(threads)?;
     run.zeros()?;
     for (at, source) in items {
         run.put(at, &source)?;
@@ -190,6 +199,7 @@ impl Plan {
 struct Run<'a> {
     plan: &'a Plan,
     sealer: Sealer,
+    copied: Copied,
     device: &'a dyn BlockDevice,
     progress: &'a mut dyn Progress,
     descriptors: Vec<u8>,
@@ -214,7 +224,7 @@ impl Run<'_> {
         let contents: u64 = items.iter().map(|(_, source)| len(source)).sum();
         let zeros = self.plan.itable_zeros().chain(self.plan.zeros.iter().copied());
         let zeros = zeros.map(|it| it.len).sum::<u64>() * self.block();
-        contents + if self.plan.is_zeroed { 0 } else { zeros }
+        contents + self.plan.contents_len() + if self.plan.is_zeroed { 0 } else { zeros }
     }
 
     /// Clears what tools look at: both ends and the places of superblocks, old ones of other block
@@ -239,6 +249,23 @@ impl Run<'_> {
                 self.zero_bytes(at, block)?;
             }
         }
+        Ok(())
+    }
+
+    /// Copies the contents of files. Then it is known which filesystem this is, and all that says so
+    /// can be made.
+    fn contents(&mut self, threads: NonZero<usize>) -> Result<()> {
+        let (plan, device) = (self.plan, self.device);
+        self.copied = copy::copy(plan, device, threads, &mut |bytes| self.tell(bytes))?;
+        if let Some(from) = plan.uuid_from {
+            let mut hash = Sha256::new_with_prefix(from);
+            for sum in &self.copied.sums {
+                hash.update(sum.to_le_bytes());
+            }
+            self.sealer = Sealer::new(&plan.raw, as_uuid(&hash.finalize().into(), 0))?;
+        }
+        self.written.uuid = self.sealer.superblock.uuid;
+        self.descriptors = plan.descriptors(&self.sealer.superblock);
         Ok(())
     }
 
@@ -314,6 +341,9 @@ impl Run<'_> {
             let at = from + place.offset;
             let room = &mut self.pending[at..at + bytes.len()];
             room.copy_from_slice(bytes);
+            if let Some(inline) = self.copied.inline.get(&ino) {
+                inline.put(room);
+            }
             self.sealer.inode(ino, room);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{image, make, refused};
 use ext4_testkit::oracle::{self, Need};
-use std::{fs, fs::File, path::Path};
+use std::{fs, fs::File, num::NonZero, path::Path};
 
 #[test]
 fn what_is_there_is_named_and_kept_unless_forced() {
@@ -100,12 +100,12 @@ fn no_tool_takes_an_interrupted_run_for_a_filesystem() {
         let features = ext4_mkfs::features::parse("^flex_bg").unwrap();
         let other = ext4_mkfs::Options { features, label: b"old".to_vec(), ..Default::default() };
         let plan = ext4_mkfs::plan(&other, LEN as u64).unwrap();
-        ext4_mkfs::write(&plan, old.as_ref(), &mut ()).unwrap();
+        ext4_mkfs::write(&plan, old.as_ref(), NonZero::<usize>::MIN, &mut ()).unwrap();
         let before = old.contents();
 
         let recorder = Recorder::new(old);
         let plan = ext4_mkfs::plan(&options, LEN as u64).unwrap();
-        ext4_mkfs::write(&plan, &recorder, &mut ()).unwrap();
+        ext4_mkfs::write(&plan, &recorder, NonZero::<usize>::MIN, &mut ()).unwrap();
         let events = recorder.events();
         let n_writes = events.iter().filter(|it| matches!(it, Event::Write { .. })).count();
         let (_dir, path) = image(24);
