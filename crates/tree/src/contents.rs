@@ -1,9 +1,10 @@
 //! The bytes of a regular file: how many, which of them are holes, and where to read the others.
 
 use crate::{Error, Result};
+use rustix::fs::{Mode, OFlags};
 use std::{
     fs::File,
-    io,
+    io::{self, IoSliceMut},
     ops::Range,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -26,7 +27,8 @@ pub struct Contents {
 pub enum Origin {
     /// They are here: the data parts one behind the other.
     Bytes(Arc<[u8]>),
-    /// A file of the host, whose size and offsets are those of the contents.
+    /// A file of the host, whose size and offsets are those of the contents. Not a symbolic link:
+    /// none is followed at the path's end, for one might have taken the file's place.
     Path(Box<Path>),
     /// A file that holds the data parts one behind the other, from this byte on: an archive.
     Within {
@@ -57,21 +59,29 @@ impl Contents {
     ///
     /// # Errors
     /// [`Error::Host`] when the host's file cannot be opened, [`Error::Changed`] when it is no
-    /// longer as long as it was.
+    /// longer as long as it was and reading its data would not tell.
     pub fn open(&self) -> Result<Open<'_>> {
         let file = match &self.origin {
             Origin::Path(path) => {
                 let host = |source| Error::Host { path: path.to_path_buf(), source };
-                let file = File::open(path).map_err(host)?;
-                let found = file.metadata().map_err(host)?.len();
-                if found != self.size {
-                    return Err(self.changed(found));
+                // Not through a link or into a pipe that took the file's place meanwhile.
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+                let file = rustix::fs::open(&**path, flags, Mode::empty());
+                let file = File::from(file.map_err(|errno| host(errno.into()))?);
+                // Otherwise whoever reads the last byte sees whether there are more.
+                if self.data.last().is_none_or(|it| it.end < self.size) {
+                    let found = file.metadata().map_err(host)?.len();
+                    if found != self.size {
+                        return Err(self.changed(found));
+                    }
                 }
                 Some(file)
             }
             Origin::Bytes(_) | Origin::Within { .. } => None,
         };
-        Ok(Open { contents: self, file })
+        let is_packed = file.is_none() && self.data.len() > 1;
+        let packed = if is_packed { packed(&self.data) } else { Vec::new() };
+        Ok(Open { contents: self, file, packed })
     }
 
     fn path(&self) -> PathBuf {
@@ -86,18 +96,17 @@ impl Contents {
         let path = self.path().display().to_string();
         Error::Changed { path, found, expected: self.size }
     }
+}
 
-    /// Where byte `offset`, which is data, lies among the data parts one behind the other.
-    fn packed(&self, offset: u64) -> u64 {
-        let mut before = 0;
-        for part in &self.data {
-            if offset < part.end {
-                return before + offset.saturating_sub(part.start);
-            }
-            before += part.end - part.start;
-        }
-        before
-    }
+/// Where each part begins when they lie one behind the other.
+fn packed(data: &[Range<u64>]) -> Vec<u64> {
+    let mut before = 0;
+    let starts = data.iter().map(|part| {
+        let start = before;
+        before += part.end - part.start;
+        start
+    });
+    starts.collect()
 }
 
 /// Contents that are being read.
@@ -105,36 +114,74 @@ impl Contents {
 pub struct Open<'a> {
     contents: &'a Contents,
     file: Option<File>,
+    /// Where each part begins among the parts, when there are several and they lie one behind the
+    /// other.
+    packed: Vec<u64>,
 }
 
 impl Open<'_> {
     /// Fills `buf` from byte `offset` of the file. All of it must lie within one data part.
     ///
     /// # Errors
-    /// [`Error::Host`] when reading fails, [`Error::Changed`] when the bytes are no longer there.
+    /// [`Error::Host`] when reading fails, [`Error::Changed`] when the bytes are no longer there, or
+    /// more than there were.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let contents = self.contents;
         let (file, from) = match &contents.origin {
             Origin::Bytes(bytes) => {
-                let from = usize::try_from(contents.packed(offset)).unwrap_or(usize::MAX);
+                let from = usize::try_from(self.packed(offset)).unwrap_or(usize::MAX);
                 let found = from.checked_add(buf.len()).and_then(|end| bytes.get(from..end));
                 let found = found.ok_or_else(|| contents.changed(bytes.len() as u64))?;
                 buf.copy_from_slice(found);
                 return Ok(());
             }
             Origin::Path(_) => match &self.file {
-                Some(file) => (file, offset),
+                Some(file) => return self.read_file(file, offset, buf),
                 None => return Err(contents.changed(0)),
             },
-            Origin::Within { file, start, .. } => (&**file, start + contents.packed(offset)),
+            Origin::Within { file, start, .. } => (&**file, start + self.packed(offset)),
         };
-        file.read_exact_at(buf, from).map_err(|source| {
-            if source.kind() == io::ErrorKind::UnexpectedEof {
-                contents.changed(file.metadata().map_or(0, |it| it.len()))
-            } else {
-                Error::Host { path: contents.path(), source }
-            }
-        })
+        file.read_exact_at(buf, from).map_err(|source| self.failed(file, source))
+    }
+
+    /// Reads from a file of its own, and behind its last byte asks for one more.
+    fn read_file(&self, file: &File, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let is_last = offset + buf.len() as u64 == self.contents.size;
+        let mut more = [0];
+        let more = if is_last { &mut more[..] } else { &mut [] };
+        let mut slices = [IoSliceMut::new(buf), IoSliceMut::new(more)];
+        let done = match rustix::io::preadv(file, &mut slices, offset) {
+            Ok(done) => done,
+            Err(rustix::io::Errno::INTR) => 0,
+            Err(errno) => return Err(self.failed(file, errno.into())),
+        };
+        if done > buf.len() {
+            return Err(self.contents.changed(file.metadata().map_or(0, |it| it.len())));
+        }
+        if done == buf.len() {
+            return Ok(());
+        }
+        // A short read: what is left in the usual way, and then the same question.
+        let rest = &mut buf[done..];
+        file.read_exact_at(rest, offset + done as u64).map_err(|err| self.failed(file, err))?;
+        let found = file.metadata().map_err(|err| self.failed(file, err))?.len();
+        if found == self.contents.size { Ok(()) } else { Err(self.contents.changed(found)) }
+    }
+
+    fn failed(&self, file: &File, source: io::Error) -> Error {
+        if source.kind() == io::ErrorKind::UnexpectedEof {
+            self.contents.changed(file.metadata().map_or(0, |it| it.len()))
+        } else {
+            Error::Host { path: self.contents.path(), source }
+        }
+    }
+
+    /// Where byte `offset`, which is data, lies among the data parts one behind the other.
+    fn packed(&self, offset: u64) -> u64 {
+        let data = &self.contents.data;
+        let nr = data.partition_point(|it| it.end <= offset);
+        let before = self.packed.get(nr).copied().unwrap_or(0);
+        before + data.get(nr).map_or(u64::MAX / 2, |it| offset.saturating_sub(it.start))
     }
 }
 
@@ -157,7 +204,32 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_shrank_is_told() {
+    fn a_file_that_is_no_longer_what_it_was_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("f");
+        let read = |size: u64, data: Range<u64>| {
+            let data = std::iter::once(data).collect::<Vec<_>>();
+            let origin = Origin::Path(path.as_path().into());
+            let contents = Contents { size, data: data.clone(), origin };
+            let mut bytes = vec![0; 3];
+            contents.open()?.read_at(data[0].end - 3, &mut bytes)?;
+            Ok::<_, Error>(bytes)
+        };
+        std::fs::write(&path, b"abcdef").expect("written");
+        assert_eq!(read(6, 0..6).expect("unchanged"), b"def");
+        let err = read(5, 0..5).expect_err("grown").to_string();
+        assert!(err.ends_with("found 6 bytes, expected 5"), "{err}");
+        let err = read(5, 0..4).expect_err("grown, with a hole at the end").to_string();
+        assert!(err.ends_with("found 6 bytes, expected 5"), "{err}");
+        let err = read(7, 0..7).expect_err("shrunk").to_string();
+        assert!(err.ends_with("found 6 bytes, expected 7"), "{err}");
+        std::fs::rename(&path, folder.path().join("g")).expect("moved");
+        std::os::unix::fs::symlink("g", &path).expect("a link");
+        assert!(matches!(read(6, 0..6), Err(Error::Host { .. })), "a link was followed");
+    }
+
+    #[test]
+    fn bytes_that_are_too_few_are_told() {
         let data = std::iter::once(0..5).collect();
         let contents = Contents { size: 5, data, origin: Origin::Bytes(Arc::from([])) };
         let open = contents.open().expect("bytes");
