@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// What a block of a directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Entries, and the checksum tail.
     Leaf,
     /// The index's root, which holds `.` and `..` too.
@@ -26,6 +26,15 @@ pub(crate) struct Block {
     pub(crate) lblk: LogicalBlock,
     pub(crate) kind: Kind,
     pub(crate) bytes: Arc<[u8]>,
+}
+
+/// Computes the checksum of a block that is right but for it, with the context's seed; without one
+/// there is none.
+///
+/// # Errors
+/// [`Error::Corrupt`] for an index block whose count cannot be.
+pub fn seal_block(context: &Context, kind: Kind, bytes: &mut [u8]) -> Result<(), Error> {
+    context.seal(kind, bytes, 0)
 }
 
 impl Context {
@@ -97,8 +106,9 @@ impl Context {
     /// Computes the checksum of a block whose records changed.
     pub(crate) fn seal(&self, kind: Kind, bytes: &mut [u8], n_blocks: u32) -> Result<(), Error> {
         match (self.csum, kind) {
-            (None, _) | (_, Kind::Node) => {}
+            (None, _) => {}
             (Some(seed), Kind::Leaf) => seal_tail(bytes, seed),
+            (Some(_), Kind::Node) => self.dx(n_blocks).reseal(bytes)?,
             (Some(_), Kind::Root) => self.dx(n_blocks).reseal_root(bytes)?,
         }
         Ok(())

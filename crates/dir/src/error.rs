@@ -53,6 +53,23 @@ pub enum Error {
         /// Levels of index blocks.
         levels: usize,
     },
+    /// More entries than any index of this block size leads to (ENOSPC).
+    #[error(
+        "directory inode {dir}: {n_entries} entries fill {n_leaves} blocks, expected at most \
+         {max_leaves} below {levels} levels of index"
+    )]
+    TooMany {
+        /// The directory.
+        dir: InodeNr,
+        /// Names it should have.
+        n_entries: usize,
+        /// Blocks they fill.
+        n_leaves: usize,
+        /// Blocks the index leads to.
+        max_leaves: usize,
+        /// Levels of index blocks.
+        levels: usize,
+    },
     /// One more block would be more than a directory may have (ENOSPC).
     #[error("directory inode {dir}: directory full, {n_blocks} blocks")]
     TooBig {

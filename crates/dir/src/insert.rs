@@ -7,8 +7,7 @@ use crate::{
     find,
 };
 use ext4_ondisk::{
-    Corrupt,
-    dir_entry::{FileType, Record, put_record},
+    dir_entry::FileType,
     htree::{DxBlock, DxEntry, DxInfo, MAX_BLOCK, max_index_levels},
 };
 use ext4_units::{InodeNr, LogicalBlock};
@@ -152,24 +151,7 @@ impl Context {
         let [lower_lblk, upper_lblk] = self.append(store)?;
 
         let dx = self.dx(store.n_blocks());
-        let mut root = vec![0; self.block_size.len()];
-        let [dot, dotdot] = &dots;
-        for (item, offset, rec_len) in [(dot, 0, 12), (dotdot, 12, self.block_size.len() - 12)] {
-            put_record(
-                &mut root,
-                self.block_size,
-                &Record {
-                    offset,
-                    rec_len,
-                    ino: Some(item.ino),
-                    file_type: item.raw_type,
-                    name: &item.name,
-                },
-            )
-            .ok_or_else(|| {
-                Error::from(Corrupt::new(format!("htree of inode {}", self.ino), "no room for .."))
-            })?;
-        }
+        let mut root = self.root(&dots)?;
         let index = DxBlock {
             info: Some(DxInfo { hash_version: self.default_hash_version, indirect_levels: 0 }),
             entries: vec![

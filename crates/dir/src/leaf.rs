@@ -1,6 +1,6 @@
 //! Leaf blocks made anew: packed from entries, and split in two by hash.
 
-use crate::{Context, Error};
+use crate::{Context, Error, area::NewEntry};
 use ext4_ondisk::{
     Corrupt,
     dir_entry::{FileType, Record, Records, put_record, rec_len_for, seal_tail},
@@ -20,8 +20,9 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    fn len(&self) -> usize {
-        rec_len_for(self.name.len())
+    /// What its record says.
+    pub(crate) fn as_new(&self) -> NewEntry<'_> {
+        NewEntry { name: &self.name, ino: self.ino, raw_type: self.raw_type }
     }
 }
 
@@ -105,41 +106,54 @@ impl Context {
         }
     }
 
-    /// A leaf block with `items` packed from its start, tail and checksum in place
-    /// (`dx_pack_dirents`).
+    /// A leaf block with `items` packed from its start, tail and checksum in place.
     pub(crate) fn build_leaf(&self, items: &[Item]) -> Result<Vec<u8>, Error> {
+        self.pack(items.iter().map(Item::as_new))
+    }
+
+    /// A leaf block with entries packed from its start, tail and checksum in place
+    /// (`dx_pack_dirents`).
+    pub(crate) fn pack<'a>(
+        &self,
+        entries: impl ExactSizeIterator<Item = NewEntry<'a>>,
+    ) -> Result<Vec<u8>, Error> {
         let mut block = vec![0; self.block_size.len()];
         let len = self.leaf_len();
+        let n_entries = entries.len();
         let overflow = || {
-            let fault = format!("{} entries to write, more than {len} bytes hold", items.len());
+            let fault = format!("{n_entries} entries to write, more than {len} bytes hold");
             Error::from(Corrupt::new(format!("directory inode {}", self.ino), fault))
         };
         let area = block.get_mut(..len).ok_or_else(overflow)?;
         let free = Record { offset: 0, rec_len: len, ino: None, file_type: 0, name: b"" };
         put_record(area, self.block_size, &free).ok_or_else(overflow)?;
         let mut offset = 0_usize;
-        for (nr, item) in items.iter().enumerate() {
-            let is_last = nr + 1 == items.len();
+        for (nr, NewEntry { name, ino, raw_type }) in entries.enumerate() {
+            let needed = rec_len_for(name.len());
+            let is_last = nr + 1 == n_entries;
             let rec_len =
-                if is_last { len.checked_sub(offset).ok_or_else(overflow)? } else { item.len() };
-            put_record(
-                area,
-                self.block_size,
-                &Record {
-                    offset,
-                    rec_len,
-                    ino: Some(item.ino),
-                    file_type: item.raw_type,
-                    name: &item.name,
-                },
-            )
-            .ok_or_else(overflow)?;
-            offset += item.len();
+                if is_last { len.checked_sub(offset).ok_or_else(overflow)? } else { needed };
+            let record = Record { offset, rec_len, ino: Some(ino), file_type: raw_type, name };
+            put_record(area, self.block_size, &record).ok_or_else(overflow)?;
+            offset += needed;
         }
         if let Some(seed) = self.csum {
             seal_tail(&mut block, seed);
         }
         Ok(block)
+    }
+
+    /// A block for an index's root: `.`, and `..` over all the rest.
+    pub(crate) fn root(&self, [dot, dotdot]: &[Item; 2]) -> Result<Vec<u8>, Error> {
+        let mut root = vec![0; self.block_size.len()];
+        for (item, offset, rec_len) in [(dot, 0, 12), (dotdot, 12, self.block_size.len() - 12)] {
+            let NewEntry { name, ino, raw_type } = item.as_new();
+            let record = Record { offset, rec_len, ino: Some(ino), file_type: raw_type, name };
+            put_record(&mut root, self.block_size, &record).ok_or_else(|| {
+                Error::from(Corrupt::new(format!("htree of inode {}", self.ino), "no room for .."))
+            })?;
+        }
+        Ok(root)
     }
 
     /// `.` and `..` as the first entries of a block.

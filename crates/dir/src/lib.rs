@@ -6,6 +6,7 @@
 
 mod area;
 mod block;
+mod build;
 mod change;
 mod context;
 mod entries;
@@ -18,6 +19,8 @@ mod leaf;
 mod probe;
 mod store;
 
+pub use block::{Kind as BlockKind, seal_block};
+pub use build::{Built, BuiltBlock, Fill, Member, build};
 pub use change::{remove, set_entry};
 pub use context::Context;
 pub use entries::{Entries, Entry, Place, entries, is_empty};

@@ -16,7 +16,7 @@ fn step((h0, h1): (u32, u32), byte: u8) -> (u32, u32) {
 
 /// Names of about 210 bytes with the same legacy hash, by brute force: the last byte is not tried
 /// but computed, as the hash multiplies it by an odd number.
-fn same_hash_names(count: usize) -> Vec<Vec<u8>> {
+pub(crate) fn same_hash_names(count: usize) -> Vec<Vec<u8>> {
     const MULTIPLIER: u32 = 7_152_373;
     const WANTED: u32 = 0x1234_5678;
     let inverse = (0..5).fold(1_u32, |inverse, _| {

@@ -2,12 +2,15 @@
 //! the kernel.
 
 use crate::{
+    build::mem,
     image::{Image, Mount, Profile, can_mount},
     mem::{Mem, ino},
     model::name,
     walk::{Names, walk},
 };
-use ext4_dir::{Context, entries, find, inline::Inline, insert, remove};
+use ext4_dir::{
+    Context, Entry, Fill, Member, build, entries, find, inline::Inline, insert, remove,
+};
 use ext4_ondisk::dir_entry::FileType;
 use std::{
     ffi::OsStr,
@@ -118,17 +121,42 @@ fn directories_the_kernel_made_are_read_in_full() {
     }
 }
 
+/// How a directory comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Name by name.
+    Insert,
+    /// All at once.
+    Build(Fill),
+}
+
 /// Moves all names from one directory to another, in memory, and stores the blocks of both.
-fn move_all(image: &Image, n_names: u32) {
+fn move_all(image: &Image, n_names: u32, way: Way) {
     let (mut from, mut to) = (image.context("/from"), image.context("/to"));
     let (mut old, mut new) = (image.blocks(&from), image.blocks(&to));
+    let mut moved = Vec::new();
     for nr in 0..n_names {
         old.begin();
         new.begin();
         let entry = remove(&from, &mut old, &name(nr)).unwrap();
-        let outcome = insert(&to, &mut new, &name(nr), entry.ino, FileType::Regular).unwrap();
-        to.is_indexed = outcome.now_indexed;
+        if way == Way::Insert {
+            let outcome = insert(&to, &mut new, &name(nr), entry.ino, FileType::Regular).unwrap();
+            to.is_indexed = outcome.now_indexed;
+        }
+        moved.push(entry);
         from.is_indexed &= from.has_dir_index;
+    }
+    if let Way::Build(fill) = way {
+        let members = moved.iter();
+        let members = members.map(|Entry { name, ino, file_type, .. }| Member {
+            name,
+            ino: *ino,
+            file_type: *file_type,
+        });
+        let members: Vec<_> = members.collect();
+        let built = build(&to, ino(2), &members, fill).unwrap();
+        to.is_indexed = built.is_indexed;
+        new = mem(&built, &to);
     }
     let expand = format!("expand_dir <{}>", to.ino);
     let mut requests = vec![expand.as_str(); new.blocks.len() - 1];
@@ -150,6 +178,20 @@ fn move_all(image: &Image, n_names: u32) {
 
 #[test]
 fn directories_we_made_are_clean_to_e2fsck_and_go_on_in_the_kernel() {
+    moved_directories_go_on(Way::Insert);
+}
+
+#[test]
+fn directories_built_at_once_are_clean_to_e2fsck_and_go_on_in_the_kernel() {
+    moved_directories_go_on(Way::Build(Fill::Roomy));
+}
+
+#[test]
+fn full_directories_are_clean_to_e2fsck_and_go_on_in_the_kernel() {
+    moved_directories_go_on(Way::Build(Fill::Full));
+}
+
+fn moved_directories_go_on(way: Way) {
     if !can_mount() {
         return;
     }
@@ -162,7 +204,7 @@ fn directories_we_made_are_clean_to_e2fsck_and_go_on_in_the_kernel() {
             fs::create_dir(mount.path("to")).unwrap();
             kernel_names(&mount.path("from"))
         };
-        move_all(&image, n_names);
+        move_all(&image, n_names, way);
         image.insist_clean();
         {
             let mount = image.mount();

@@ -1,6 +1,7 @@
 //! Directories against a model, an independent walk, damage, and what the kernel makes of them.
 #![cfg(test)]
 
+mod build;
 mod collisions;
 mod damage;
 mod full;

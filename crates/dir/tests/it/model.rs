@@ -116,7 +116,7 @@ pub(crate) fn name(nr: u32) -> Vec<u8> {
     name
 }
 
-fn contexts() -> impl Strategy<Value = Context> {
+pub(crate) fn contexts() -> impl Strategy<Value = Context> {
     let sizes = prop_oneof![Just(1024), Just(2048), Just(4096), Just(65536)];
     (sizes, 0_u8..3, any::<[bool; 5]>()).prop_map(
         |(size, hash, [csum, filetype, index, unsigned, seed])| {
