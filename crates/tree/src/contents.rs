@@ -1,7 +1,10 @@
 //! The bytes of a regular file: how many, which of them are holes, and where to read the others.
 
 use crate::{Error, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    fs::{Mode, OFlags, SeekFrom},
+    io::Errno,
+};
 use std::{
     fs::File,
     io::{self, IoSliceMut},
@@ -50,6 +53,23 @@ impl Contents {
         Self { size, data, origin: Origin::Bytes(bytes) }
     }
 
+    /// Those of a regular file of the host, its holes kept. Symbolic links are followed, now.
+    ///
+    /// # Errors
+    /// [`Error::Host`] when there is none.
+    pub fn of_host(path: &Path) -> Result<Self> {
+        let host = |source| Error::Host { path: path.to_path_buf(), source };
+        let found = path.canonicalize().map_err(host)?;
+        // Looked at before it is opened: opening a pipe would wait.
+        if !found.metadata().map_err(host)?.is_file() {
+            return Err(host(io::Error::other("not a regular file")));
+        }
+        let file = File::open(&found).map_err(host)?;
+        let size = file.metadata().map_err(host)?.len();
+        let data = data_parts(&file, size).map_err(host)?;
+        Ok(Self { size, data, origin: Origin::Path(found.into()) })
+    }
+
     /// Bytes that are not holes.
     pub fn data_len(&self) -> u64 {
         self.data.iter().map(|it| it.end - it.start).sum()
@@ -96,6 +116,36 @@ impl Contents {
         let path = self.path().display().to_string();
         Error::Changed { path, found, expected: self.size }
     }
+}
+
+/// The parts of a file that are no holes, as the host tells (lseek(2), `SEEK_DATA`); all of it where
+/// the host cannot.
+fn data_parts(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
+    let mut parts: Vec<Range<u64>> = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+            Err(errno) => return Err(errno.into()),
+        };
+        let end = match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+            Ok(end) => end.min(size),
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => size,
+            Err(errno) => return Err(errno.into()),
+        };
+        if start >= end {
+            break;
+        }
+        match parts.last_mut().filter(|it| it.end == start) {
+            Some(last) => last.end = end,
+            None => parts.push(start..end),
+        }
+        at = end;
+    }
+    Ok(parts)
 }
 
 /// Where each part begins when they lie one behind the other.
@@ -152,7 +202,7 @@ impl Open<'_> {
         let mut slices = [IoSliceMut::new(buf), IoSliceMut::new(more)];
         let done = match rustix::io::preadv(file, &mut slices, offset) {
             Ok(done) => done,
-            Err(rustix::io::Errno::INTR) => 0,
+            Err(Errno::INTR) => 0,
             Err(errno) => return Err(self.failed(file, errno.into())),
         };
         if done > buf.len() {
@@ -235,5 +285,24 @@ mod tests {
         let open = contents.open().expect("bytes");
         let err = open.read_at(0, &mut [0; 5]).expect_err("nothing there");
         assert!(err.to_string().contains("found 0 bytes, expected 5"), "{err}");
+    }
+
+    #[test]
+    fn holes_of_a_file_of_the_host_stay_holes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sparse");
+        let file = File::create(&path).expect("a file");
+        file.write_all_at(b"x", 4 << 20).expect("written");
+        file.set_len(16 << 20).expect("longer");
+        std::os::unix::fs::symlink("sparse", folder.path().join("link")).expect("a link");
+        let contents = Contents::of_host(&folder.path().join("link")).expect("readable");
+        assert_eq!(contents.size, 16 << 20);
+        let parts = contents.data.len();
+        assert!(parts == 1 && contents.data[0].contains(&(4 << 20)), "{:?}", contents.data);
+        assert!(contents.data_len() < 1 << 20, "{:?}", contents.data);
+        let mut buf = [0];
+        contents.open().and_then(|it| it.read_at(4 << 20, &mut buf)).expect("readable");
+        assert_eq!(&buf, b"x");
+        assert!(Contents::of_host(folder.path()).is_err(), "a directory has no contents");
     }
 }

@@ -30,6 +30,16 @@ pub enum Error {
         /// What contradicts what.
         why: String,
     },
+    /// A line of a manifest that cannot be meant.
+    #[error("{}:{line}: {why}", file.display())]
+    Manifest {
+        /// The manifest.
+        file: PathBuf,
+        /// The line, from 1 on.
+        line: u32,
+        /// What is wrong: found and expected.
+        why: String,
+    },
     /// A file had other contents when it was read than when the tree was made.
     #[error("{path}: changed while it was read: found {found} bytes, expected {expected}")]
     Changed {

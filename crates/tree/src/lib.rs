@@ -7,6 +7,7 @@
 pub mod acl;
 mod contents;
 mod error;
+mod manifest;
 mod name;
 mod node;
 mod tree;
@@ -14,6 +15,7 @@ mod tree;
 pub use acl::Acl;
 pub use contents::{Contents, Open, Origin};
 pub use error::{Error, Result};
+pub use manifest::Manifest;
 pub use name::{check_name, check_path};
 pub use node::{Attributes, Kind, Node, Time, Xattrs};
 pub use tree::{NodeId, Tree};
