@@ -38,6 +38,13 @@ impl Bits {
         self.0.contains(n)
     }
 
+    /// The numbers of `from..to` that are there, in order.
+    pub(crate) fn range(&self, from: u64, to: u64) -> impl Iterator<Item = u64> + '_ {
+        let mut iter = self.0.iter();
+        iter.advance_to(from);
+        iter.take_while(move |n| *n < to)
+    }
+
     /// How many numbers are there.
     pub(crate) fn len(&self) -> u64 {
         self.0.len()
@@ -51,6 +58,23 @@ impl Bits {
     /// All numbers, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.iter()
+    }
+
+    /// The first number of `from..to` that is not there.
+    pub(crate) fn first_absent(&self, from: u64, to: u64) -> Option<u64> {
+        if from >= to {
+            return None;
+        }
+        let mut expected = from;
+        let mut iter = self.0.iter();
+        iter.advance_to(from);
+        for n in iter {
+            if n != expected || expected >= to {
+                break;
+            }
+            expected += 1;
+        }
+        (expected < to).then_some(expected)
     }
 
     /// How many numbers of a run are there.
@@ -91,6 +115,8 @@ mod tests {
         assert!(!b.insert(15));
         a.merge(b, &mut shared);
         assert_eq!(shared.iter().collect::<Vec<_>>(), [14]);
+        assert_eq!((a.first_absent(10, 20), a.first_absent(10, 17)), (Some(17), None));
+        assert_eq!((a.first_absent(0, 20), a.first_absent(17, 17)), (Some(0), None));
         assert_eq!((a.len(), a.count(10, 5), a.count(15, 100), a.count(0, 10)), (7, 5, 2, 0));
     }
 }

@@ -27,6 +27,9 @@ pub enum Error {
     /// No free block or inode is left for a repair.
     #[error("no free {0} is left for the repair")]
     NoSpace(&'static str),
+    /// A repair met damage where the passes before it should have left none.
+    #[error("{0}")]
+    Damaged(String),
     /// Superblock or descriptors changed so much that all begins again. Never leaves this crate.
     #[error("the check begins again")]
     Restart,
@@ -38,3 +41,15 @@ pub enum Error {
 
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<ext4_ondisk::Corrupt> for Error {
+    fn from(corrupt: ext4_ondisk::Corrupt) -> Self {
+        Self::Damaged(corrupt.to_string())
+    }
+}
+
+impl From<ext4_dir::Error> for Error {
+    fn from(error: ext4_dir::Error) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}

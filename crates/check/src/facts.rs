@@ -37,12 +37,53 @@ pub(crate) struct Facts {
     pub(crate) ea_inode_refs: BTreeMap<InodeNr, u64>,
     /// Inodes with the flag that says they hold an attribute's value.
     pub(crate) ea_inodes: Bits,
+    /// Inodes in use that no directory names, and that are no attribute's value: quota of projects, the
+    /// orphan file.
+    pub(crate) hidden: Bits,
     /// Whether a file is so large that the feature large_file is needed.
     pub(crate) has_large_file: bool,
     /// Whether a directory is so large that the feature largedir is needed.
     pub(crate) has_large_dir: bool,
+    /// No cluster before this one is free.
+    pub(crate) first_free: u64,
+    /// lost+found, once it was needed.
+    pub(crate) lost_found: Option<InodeNr>,
     /// Space and inodes by owner, for quota: user, group, project.
     pub(crate) usage: [BTreeMap<u32, Usage>; 3],
+}
+
+impl Facts {
+    /// Counts one more name for an inode.
+    pub(crate) fn count_name(&mut self, ino: InodeNr) {
+        if !self.named.insert(ino.get().into()) {
+            let names = self.names.entry(ino).or_insert(1);
+            *names = names.saturating_add(1);
+        }
+    }
+
+    /// Counts one name less for an inode.
+    pub(crate) fn uncount_name(&mut self, ino: InodeNr) {
+        match self.names.get_mut(&ino) {
+            Some(names) if *names > 2 => *names -= 1,
+            Some(_) => {
+                self.names.remove(&ino);
+            }
+            None => {
+                self.named.remove(ino.get().into());
+            }
+        }
+    }
+
+    /// Names that were counted for an inode.
+    pub(crate) fn names_of(&self, ino: InodeNr) -> u32 {
+        let one = u32::from(self.named.contains(ino.get().into()));
+        self.names.get(&ino).copied().unwrap_or(one)
+    }
+
+    /// `i_links_count` of an inode in use.
+    pub(crate) fn links_of(&self, ino: InodeNr) -> u16 {
+        self.links.get(&ino).copied().unwrap_or(1)
+    }
 }
 
 /// A directory as pass 1 found it, and as the later passes complete it.

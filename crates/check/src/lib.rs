@@ -18,7 +18,10 @@ mod finding;
 mod gate;
 mod image;
 mod pass0;
+mod pass4;
+mod pass5;
 pub mod problem;
+mod repair;
 mod run;
 mod session;
 

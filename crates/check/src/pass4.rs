@@ -1,0 +1,170 @@
+//! Pass 4: link counts against the names that were found, and inodes without any.
+
+use crate::{
+    Pass, Place, Result,
+    problem::pass4::{
+        DIR_LINK_OVERFLOW, DIR_NLINK, EA_INODE_FLAG, EA_INODE_REFS, EMPTY_UNATTACHED, LINK_COUNT,
+        UNATTACHED,
+    },
+    session::Session,
+};
+use ext4_ondisk::{
+    features::RoCompat,
+    inode::{FileType, InodeFlags, RawInode},
+};
+use ext4_units::{BlockNr, InodeNr};
+use zerocopy::IntoBytes as _;
+
+/// Links that can be counted (`EXT4_LINK_MAX`).
+const LINK_MAX: u32 = 65_000;
+
+/// Looks at every inode in use.
+pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
+    let total = session.facts.inodes.len();
+    // A name in lost+found may take an inode for lost+found itself: the list stays as it was.
+    let inodes = std::mem::take(&mut session.facts.inodes);
+    session.facts.inodes = inodes.clone();
+    for (done, nr) in (0..).zip(inodes.iter()) {
+        if done % 4096 == 0 {
+            session.gate.progress(Pass::Four, done, total)?;
+        }
+        let Some(ino) = u32::try_from(nr).ok().and_then(InodeNr::new) else { continue };
+        let is_special = ino != InodeNr::ROOT && ino.get() < session.geo.first_ino;
+        if is_special || session.facts.hidden.contains(nr) {
+            continue;
+        }
+        if session.facts.ea_inodes.contains(nr) {
+            if !value_of_attribute(session, ino)? {
+                continue;
+            }
+        } else if session.facts.names_of(ino) == 0 && !attach(session, ino)? {
+            continue;
+        }
+        count(session, ino)?;
+    }
+    Ok(())
+}
+
+fn read(session: &Session<'_, '_>, ino: InodeNr) -> Result<(Vec<u8>, RawInode)> {
+    let bytes = session.read_inode(ino)?;
+    let raw = RawInode::read(&bytes);
+    Ok((bytes, raw))
+}
+
+/// Writes the known bytes back: what lies behind `i_extra_isize` belongs to attributes.
+fn write(session: &Session<'_, '_>, ino: InodeNr, bytes: &mut [u8], raw: &RawInode) -> Result<()> {
+    let extra = if bytes.len() > 128 { usize::from(raw.i_extra_isize.get()) } else { 0 };
+    let known = (128 + extra).min(raw.as_bytes().len()).min(bytes.len());
+    bytes[..known].copy_from_slice(&raw.as_bytes()[..known]);
+    session.write_inode(ino, bytes)
+}
+
+/// An inode without a name: cleared when nothing is in it, else named. Whether it has names now.
+fn attach(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<bool> {
+    let (_, raw) = read(session, ino)?;
+    let place = Place::inode(ino);
+    let size = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
+    let has_blocks = raw.i_blocks_lo.get() != 0 || raw.l_i_blocks_high.get() != 0;
+    let has_acl = raw.i_file_acl_lo.get() != 0 || raw.l_i_file_acl_high.get() != 0;
+    let is_directory = session.facts.directories.contains_key(&ino);
+    if !has_blocks && !has_acl && size == 0 && !is_directory {
+        // Declined, it is given a name instead.
+        if session.fix(&EMPTY_UNATTACHED, place.clone(), "", "")? {
+            session.clear_inode(ino)?;
+            return Ok(false);
+        }
+    }
+    let file_type = FileType::of_mode(raw.i_mode.get());
+    if session.fix(&UNATTACHED, place, format!("{file_type:?}").to_lowercase(), "")? {
+        return session.reconnect(ino, file_type);
+    }
+    Ok(false)
+}
+
+/// An inode with the flag of an attribute's value. Whether it is an ordinary file after all.
+fn value_of_attribute(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<bool> {
+    let expected = session.facts.ea_inode_refs.get(&ino).copied().unwrap_or(0);
+    let (mut bytes, mut raw) = read(session, ino)?;
+    let place = Place::inode(ino);
+    if expected == 0 {
+        if session.facts.names_of(ino) > 0 {
+            if session.fix(&EA_INODE_FLAG, place, "", "")? {
+                raw.i_flags.set(raw.i_flags.get() & !InodeFlags::EA_INODE.bits());
+                write(session, ino, &mut bytes, &raw)?;
+                session.facts.ea_inodes.remove(ino.get().into());
+            }
+            return Ok(true);
+        }
+        return attach(session, ino);
+    }
+    // `ext4_xattr_inode_get_ref`: the low half where the change counter is, the high half in ctime.
+    let found = u64::from(raw.i_ctime.get()) << 32 | u64::from(raw.l_i_version.get());
+    if found != expected && session.fix(&EA_INODE_REFS, place, found, expected)? {
+        raw.i_ctime.set((expected >> 32) as u32);
+        raw.l_i_version.set((expected & 0xFFFF_FFFF) as u32);
+        write(session, ino, &mut bytes, &raw)?;
+    }
+    Ok(false)
+}
+
+/// Compares the count with the names.
+fn count(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<()> {
+    let found = session.facts.links_of(ino);
+    let names = session.facts.names_of(ino);
+    let is_directory = session.facts.directories.contains_key(&ino);
+    let place = Place::inode(ino);
+    let mut expected = names;
+    if is_directory && names > LINK_MAX {
+        if !session.sb.features.has_ro_compat(RoCompat::DIR_NLINK)
+            && session.fix(&DIR_NLINK, place.clone(), names, LINK_MAX)?
+        {
+            let with = session.raw.s_feature_ro_compat.get() | RoCompat::DIR_NLINK.bits();
+            session.raw.s_feature_ro_compat.set(with);
+            session.put_superblock()?;
+        }
+        expected = 1;
+    }
+    if u32::from(found) == expected {
+        return Ok(());
+    }
+    let expected = u16::try_from(expected).unwrap_or(u16::MAX);
+    let is_overflow = is_directory && found == 1 && expected > 1;
+    let has_overflow = session.sb.features.has_ro_compat(RoCompat::DIR_NLINK);
+    let problem = if is_overflow && has_overflow { &DIR_LINK_OVERFLOW } else { &LINK_COUNT };
+    if session.fix(problem, place, found, expected)? {
+        let (mut bytes, mut raw) = read(session, ino)?;
+        raw.i_links_count.set(expected);
+        write(session, ino, &mut bytes, &raw)?;
+        session.facts.links.insert(ino, expected);
+    }
+    Ok(())
+}
+
+impl Session<'_, '_> {
+    /// Frees an inode that has no blocks, or whose blocks are given back already.
+    pub(crate) fn clear_inode(&mut self, ino: InodeNr) -> Result<()> {
+        let (mut bytes, mut raw) = read(self, ino)?;
+        raw.i_links_count.set(0);
+        let now = u32::try_from(self.now).unwrap_or(u32::MAX);
+        raw.i_dtime.set(now.max(1));
+        write(self, ino, &mut bytes, &raw)?;
+        let facts = &mut self.facts;
+        let nr = u64::from(ino.get());
+        facts.inodes.remove(nr);
+        facts.regular.remove(nr);
+        facts.bad_mode.remove(nr);
+        facts.ea_inodes.remove(nr);
+        facts.links.remove(&ino);
+        facts.directories.remove(&ino);
+        Ok(())
+    }
+
+    /// Gives back the clusters of a run that nothing else has.
+    pub(crate) fn give_run(&mut self, start: BlockNr, len: u64) {
+        let bits = self.geo.cluster_ratio_bits;
+        let last = start.0.saturating_add(len.saturating_sub(1));
+        for cluster in start.0 >> bits..=last >> bits {
+            self.give_cluster(BlockNr(cluster << bits));
+        }
+    }
+}
