@@ -314,6 +314,7 @@ fn keep_others_out(
         OpenMode::ReadOnly => FlockOperation::NonBlockingLockShared,
         OpenMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
+    let ours = (mode == OpenMode::Exclusive).then_some(file);
     let mut users = users::of_kernel(identity);
     if users.is_empty() {
         let looks = if mode == OpenMode::ReadOnly { 1 } else { LOOKS };
@@ -324,7 +325,7 @@ fn keep_others_out(
             users = match rustix::fs::flock(file, wanted) {
                 Err(Errno::WOULDBLOCK) => vec![users::lock_holder(identity)],
                 // A host without flock (some network filesystems) cannot tell.
-                Ok(()) | Err(_) => users::of_processes(identity),
+                Ok(()) | Err(_) => users::of_processes(identity, ours),
             };
             if users.is_empty() {
                 break;

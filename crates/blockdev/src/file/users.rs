@@ -8,8 +8,10 @@
 mod parse;
 mod processes;
 
+use rustix::{fs::FlockOperation, io::Errno};
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
@@ -54,7 +56,7 @@ pub(super) fn find(target: Identity) -> Vec<String> {
     let mut users = of_kernel(target);
     // The processes are only of interest if the kernel itself is not: their list is long.
     if users.is_empty() {
-        users = of_processes(target);
+        users = of_processes(target, None);
     }
     users
 }
@@ -64,9 +66,36 @@ pub(super) fn of_kernel(target: Identity) -> Vec<String> {
     System { proc: "/proc".into(), sys: "/sys".into() }.kernel_users(target)
 }
 
-/// Processes that have it open for writing, or locked.
-pub(super) fn of_processes(target: Identity) -> Vec<String> {
-    processes::find(Path::new("/proc"), target)
+/// Processes that have it open for writing, or locked. Where we have it open for writing ourselves,
+/// that descriptor tells about locks.
+pub(super) fn of_processes(target: Identity, ours: Option<&File>) -> Vec<String> {
+    let proc = Path::new("/proc");
+    let mut users = processes::writers(proc, target);
+    if users.is_empty() {
+        users.extend(match ours.map(is_locked) {
+            Some(Ok(false)) => None,
+            Some(Ok(true)) => {
+                let holder = processes::lock_holder(proc, target);
+                Some(holder.unwrap_or_else(|| processes::UNSEEN_LOCK.to_owned()))
+            }
+            Some(Err(_)) | None => processes::lock_holder(proc, target),
+        });
+    }
+    users
+}
+
+/// Whether another process has a lock of fcntl(2) on a file that is open for writing: by trying to
+/// take one. The list of all locks waits for every CPU of the host (`locks_start` takes a per-CPU
+/// semaphore), tens of milliseconds at times.
+fn is_locked(file: &File) -> io::Result<bool> {
+    match rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            rustix::fs::fcntl_lock(file, FlockOperation::Unlock)?;
+            Ok(false)
+        }
+        Err(Errno::WOULDBLOCK | Errno::ACCESS) => Ok(true),
+        Err(err) => Err(err.into()),
+    }
 }
 
 /// Who holds the flock on `target`, as far as can be seen.

@@ -4,7 +4,13 @@ use crate::{folders, image, pattern};
 use ext4_blockdev::{
     AlignedBuf, BlockDevice, Completion, DirectIo, Error, FileDevice, OpenError, OpenMode, Write,
 };
-use std::{fs::File, panic::UnwindSafe, path::Path, process::Command};
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    panic::UnwindSafe,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 #[test]
 fn reads_and_writes_of_any_alignment_are_whole() {
@@ -193,6 +199,36 @@ fn a_second_writer_is_refused_and_a_reader_is_told() {
     let late_reader = FileDevice::open(&path, OpenMode::ReadOnly).unwrap();
     assert_eq!(late_reader.notes().len(), 1);
     drop(writer);
+    FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+}
+
+/// A process that only reads, and has a lock of fcntl(2) as qemu does.
+const LOCKER: &str = "import fcntl, sys
+file = open(sys.argv[1])
+fcntl.lockf(file, fcntl.LOCK_SH, 1, 100)
+print('locked', flush=True)
+sys.stdin.read()";
+
+#[test]
+fn a_lock_of_another_process_is_respected_whatever_its_kind() {
+    let folder = &folders()[0];
+    let path = image(folder, "disk.img", 1024);
+    let mut python = Command::new("python3");
+    python.args(["-c", LOCKER]).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut locker) = python.spawn() else {
+        println!("skipped: no python3");
+        return;
+    };
+    let mut said = String::new();
+    BufReader::new(locker.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "locked\n");
+    let refused = FileDevice::open(&path, OpenMode::Exclusive).unwrap_err().to_string();
+    let who = format!("locked by python3 (process {})", locker.id());
+    assert!(refused.ends_with(&who), "{refused}");
+    let reader = FileDevice::open(&path, OpenMode::ReadOnly).unwrap();
+    assert!(reader.notes()[0].starts_with(&who), "{:?}", reader.notes());
+    drop(locker.stdin.take());
+    locker.wait().unwrap();
     FileDevice::open(&path, OpenMode::Exclusive).unwrap();
 }
 

@@ -7,8 +7,8 @@ use std::{fs, io, os::unix::ffi::OsStrExt, path::Path};
 /// Access modes of open(2) in the octal flags of fdinfo.
 const O_ACCMODE: u32 = 0o3;
 
-/// A phrase for each process found to have `target` open for writing or locked by fcntl(2).
-pub(super) fn find(proc: &Path, target: Identity) -> Vec<String> {
+/// A phrase for each process found to have `target` open for writing.
+pub(super) fn writers(proc: &Path, target: Identity) -> Vec<String> {
     let mut users = Vec::new();
     let own = std::process::id();
     for entry in fs::read_dir(proc).into_iter().flatten().filter_map(io::Result::ok) {
@@ -20,17 +20,22 @@ pub(super) fn find(proc: &Path, target: Identity) -> Vec<String> {
             users.push(format!("open for writing by {}", describe(proc, pid)));
         }
     }
-    let locks = fs::read_to_string(proc.join("locks")).unwrap_or_default();
-    let foreign = |it: &parse::Lock| !it.is_flock && it.pid != Some(own) && is_of(it, target);
-    if users.is_empty()
-        && let Some(lock) = parse::locks(&locks).find(foreign)
-    {
-        users.push(match lock.pid {
-            Some(pid) => format!("locked by {}", describe(proc, pid)),
-            None => "locked by a process that cannot be seen (as qemu does)".to_owned(),
-        });
-    }
     users
+}
+
+/// Of a lock of fcntl(2) whose process is not known.
+pub(super) const UNSEEN_LOCK: &str = "locked by a process that cannot be seen (as qemu does)";
+
+/// A phrase for a lock of fcntl(2) that another process has on `target`.
+pub(super) fn lock_holder(proc: &Path, target: Identity) -> Option<String> {
+    let own = std::process::id();
+    let locks = fs::read_to_string(proc.join("locks")).ok()?;
+    let foreign = |it: &parse::Lock| !it.is_flock && it.pid != Some(own) && is_of(it, target);
+    let lock = parse::locks(&locks).find(foreign)?;
+    Some(match lock.pid {
+        Some(pid) => format!("locked by {}", describe(proc, pid)),
+        None => UNSEEN_LOCK.to_owned(),
+    })
 }
 
 /// The process that holds a flock on `target`.
