@@ -4,6 +4,7 @@ use crate::{
     copy::FileData,
     error::{Error, Result},
     mapping::{self, Mapping, Segment},
+    populate::Population,
     runs::Runs,
     seal::{Block, Seal},
     shape::{EXTRA_ISIZE, Shape},
@@ -32,7 +33,7 @@ pub(crate) struct Builder {
     pub(crate) inodes: BTreeMap<InodeNr, Vec<u8>>,
     /// Directories among them.
     pub(crate) directories: Vec<InodeNr>,
-    /// Whole blocks to write, not sealed.
+    /// Blocks to write, not sealed; what one has too few bytes for is zeros.
     pub(crate) blocks: Vec<Block>,
     /// Runs that must read as zeros, though nothing else is written there.
     pub(crate) zeros: Vec<BlockRange>,
@@ -40,6 +41,8 @@ pub(crate) struct Builder {
     pub(crate) files: Vec<SpecialFile>,
     /// Files whose contents are copied when the filesystem is written, in order of their inodes.
     pub(crate) data: Vec<FileData>,
+    /// The files of the tree, whose inodes are not among `inodes`.
+    pub(crate) population: Option<Population>,
 }
 
 /// A file that mkfs makes.
@@ -153,17 +156,21 @@ impl Builder {
     pub(crate) fn put_inode(&mut self, ino: InodeNr, inode: &Inode) -> Result<()> {
         let mut bytes = vec![0; self.format.inode_size()];
         inode.encode(&mut bytes, ino, &self.format)?;
-        if inode.size >= LARGE_FILE {
-            // The kernel turns it on with the first such file too.
-            let raw = &mut self.shape.raw;
-            let ro_compat = raw.s_feature_ro_compat.get() | RoCompat::LARGE_FILE.bits();
-            raw.s_feature_ro_compat.set(ro_compat);
-        }
+        self.note_size(inode.size);
         self.inodes.insert(ino, bytes);
         if inode.file_type() == FileType::Directory {
             self.directories.push(ino);
         }
         Ok(())
+    }
+
+    /// A file of that size brings large_file with it: the kernel turns it on with the first one too.
+    pub(crate) fn note_size(&mut self, size: u64) {
+        if size >= LARGE_FILE {
+            let raw = &mut self.shape.raw;
+            let ro_compat = raw.s_feature_ro_compat.get() | RoCompat::LARGE_FILE.bits();
+            raw.s_feature_ro_compat.set(ro_compat);
+        }
     }
 
     /// Keeps an inode of zeros.

@@ -27,6 +27,22 @@ pub enum Error {
         /// Blocks it needs.
         blocks: u64,
     },
+    /// More files than there are inodes. Nothing was written.
+    #[error("{found} inodes are too few, expected at least {expected}: raise the count (-N)")]
+    TooFewInodes {
+        /// Inodes there are.
+        found: u32,
+        /// Inodes that are needed at the least.
+        expected: u64,
+    },
+    /// A file that this filesystem cannot hold. Nothing was written.
+    #[error("{path}: {why}")]
+    File {
+        /// Its path in the filesystem, bytes that are not text escaped.
+        path: String,
+        /// What is found and what was expected.
+        why: String,
+    },
     /// The superblock that came out would not pass our own check: a fault in the plan.
     #[error("the plan is not sound: {0}")]
     Unsound(#[from] Corrupt),

@@ -1,6 +1,6 @@
 //! Each group's counts, flags and bitmaps, from the blocks and inodes in use.
 
-use crate::{builder::Builder, plan::Plan, runs::Runs, tables::GroupTables};
+use crate::{builder::Builder, plan::Plan, populate::Population, runs::Runs, tables::GroupTables};
 use ext4_ondisk::{
     bitmap,
     geometry::Geometry,
@@ -62,7 +62,8 @@ pub(crate) fn states(builder: &Builder, is_lazy: bool) -> Vec<GroupState> {
             }
         })
         .collect();
-    for &ino in builder.inodes.keys() {
+    let of_tree = builder.population.iter().flat_map(Population::numbers).filter_map(InodeNr::new);
+    for ino in builder.inodes.keys().copied().chain(of_tree) {
         let Some((state, index)) = state_of(geo, &mut states, ino) else { continue };
         state.flags -= GroupFlags::INODE_UNINIT;
         state.free_inodes -= 1;
@@ -145,7 +146,7 @@ impl Plan {
     pub(crate) fn inode_bitmap(&self, group: GroupNr) -> Vec<u8> {
         let geo = &self.geometry;
         let mut bytes = vec![0; geo.block_size.len()];
-        for (ino, _) in self.inodes_of(group) {
+        for ino in self.inodes_of(group) {
             if let Some(place) = geo.inode_place(ino) {
                 bitmap::set_range(&mut bytes, place.index, place.index + 1);
             }
@@ -154,19 +155,17 @@ impl Plan {
         bytes
     }
 
-    /// The inodes in use in a group, with their bytes.
-    pub(crate) fn inodes_of(
-        &self,
-        group: GroupNr,
-    ) -> impl Iterator<Item = (InodeNr, &Vec<u8>)> + '_ {
+    /// The inodes in use in a group: those of the tree are the last ones of the first groups.
+    pub(crate) fn inodes_of(&self, group: GroupNr) -> impl Iterator<Item = InodeNr> + '_ {
         let geo = &self.geometry;
         let first = geo.inode_at(group, 0);
         let last = geo.inode_at(group, geo.inodes_per_group - 1);
-        let range = first.zip(last);
-        range
-            .into_iter()
-            .flat_map(|(first, last)| self.inodes.range(first..=last))
-            .map(|(&ino, bytes)| (ino, bytes))
+        first.zip(last).into_iter().flat_map(|(first, last)| {
+            let special = self.inodes.range(first..=last).map(|(&ino, _)| ino);
+            let numbers = self.population.as_ref().map_or(0..0, Population::numbers);
+            let tree = numbers.start.max(first.get())..numbers.end.min(last.get() + 1);
+            special.chain(tree.filter_map(InodeNr::new))
+        })
     }
 
     /// All descriptors one behind the other, each in `desc_size` bytes, in whole blocks, with the

@@ -177,7 +177,8 @@ pub struct Options {
     pub orphan_file_size: Option<u64>,
     /// Marks the filesystem as one to test with (`test_fs`).
     pub test_fs: bool,
-    /// The files that go into it; `None` for an empty filesystem.
+    /// The files that the filesystem has from the start. Owner and permissions of the root are the
+    /// tree's then.
     pub tree: Option<Arc<Tree>>,
 }
 

@@ -7,6 +7,7 @@ use crate::{
     error::{Result, conflict},
     groups::{self, GroupState},
     options::Options,
+    populate::{Counts, Order, Population},
     runs::Runs,
     seal::Block,
     settings::settings,
@@ -57,6 +58,7 @@ pub struct Plan {
     /// What the uuid is made of, with the checksums of all contents; the one in `raw` stands for it
     /// until they are known. `None` when the uuid does not depend on contents.
     pub(crate) uuid_from: Option<[u8; 32]>,
+    pub(crate) population: Option<Population>,
 }
 
 /// Plans the filesystem that `options` ask for on a device of `device_len` bytes.
@@ -64,9 +66,11 @@ pub struct Plan {
 /// # Errors
 /// [`Error::Options`](crate::Error::Options) when the options contradict each other or the format,
 /// [`Error::TooSmall`](crate::Error::TooSmall) and [`Error::NoRoom`](crate::Error::NoRoom) when it
-/// does not fit.
+/// does not fit, [`Error::TooFewInodes`](crate::Error::TooFewInodes) and
+/// [`Error::File`](crate::Error::File) when a file of the tree does not.
 pub fn plan(options: &Options, device_len: u64) -> Result<Plan> {
-    let settings = settings(options, device_len)?;
+    let order = options.tree.as_deref().map(Order::new).transpose()?;
+    let settings = settings(options, order.as_ref(), device_len)?;
     let shape = shape(options, &settings)?;
     let mut used = reserved(&shape);
     check_bad_blocks(options, &shape)?;
@@ -100,10 +104,12 @@ pub fn plan(options: &Options, device_len: u64) -> Result<Plan> {
         zeros: Vec::new(),
         files: Vec::new(),
         data: Vec::new(),
+        population: None,
         shape,
     };
-    builder.special_files(options)?;
-    finish(builder, options, overhead)
+    builder.special_files(options, order.as_ref())?;
+    let uuid_from = settings.uuid_from.filter(|_| !builder.data.is_empty());
+    finish(builder, options, overhead, uuid_from)
 }
 
 /// Superblocks, descriptors and their reserve in all groups, and the boot block.
@@ -143,7 +149,12 @@ fn check_bad_blocks(options: &Options, shape: &Shape) -> Result<()> {
 }
 
 /// Counts what is left and seals the superblock.
-fn finish(builder: Builder, options: &Options, overhead: u64) -> Result<Plan> {
+fn finish(
+    builder: Builder,
+    options: &Options,
+    overhead: u64,
+    uuid_from: Option<[u8; 32]>,
+) -> Result<Plan> {
     let groups = groups::states(&builder, options.lazy_itable_init);
     let ratio_bits = builder.shape.geo.cluster_ratio_bits;
     let journal = builder.files.iter().find(|it| it.name == "journal");
@@ -172,7 +183,8 @@ fn finish(builder: Builder, options: &Options, overhead: u64) -> Result<Plan> {
         zeros: builder.zeros,
         tree: options.tree.clone(),
         data: builder.data,
-        uuid_from: None,
+        uuid_from,
+        population: builder.population,
     })
 }
 
@@ -228,6 +240,11 @@ impl Plan {
         let journal = self.files.iter().find(|it| it.name == "journal");
         journal.map_or(0, |it| it.blocks.iter().map(|run| run.len).sum())
     }
+
+    /// What the filesystem has of files from the start; `None` without a tree.
+    pub fn counts(&self) -> Option<Counts> {
+        self.population.as_ref().map(|it| it.counts)
+    }
 }
 
 /// The geometry in a few lines, then every group with what lies where.
@@ -253,6 +270,9 @@ impl fmt::Display for Plan {
                 write!(f, "{}{run}", if i == 0 { ", blocks " } else { " " })?;
             }
             writeln!(f)?;
+        }
+        if let Some(counts) = self.counts() {
+            writeln!(f, "files: {counts}")?;
         }
         for (group, (tables, state)) in geo.groups().zip(self.tables.iter().zip(&self.groups)) {
             let layout = self.group_layout(group);

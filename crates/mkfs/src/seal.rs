@@ -25,7 +25,6 @@ pub(crate) enum Seal {
     /// Names in a block of this directory: its tail.
     Directory(InodeNr),
     /// The root or a node of this directory's index.
-    #[expect(dead_code, reason = "for directories with many names")]
     Index(InodeNr),
     /// A node of the file's extent tree.
     ExtentNode(InodeNr),
@@ -40,11 +39,11 @@ pub(crate) enum Seal {
     JournalSuperblock,
 }
 
-/// A whole block that is written where `at` says.
+/// A block that is written where `at` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
     pub(crate) at: BlockNr,
-    /// Its contents, not sealed yet.
+    /// Its contents, not sealed yet, without the zeros at its end.
     pub(crate) bytes: Vec<u8>,
     pub(crate) seal: Seal,
 }

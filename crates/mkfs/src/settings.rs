@@ -4,6 +4,7 @@ use crate::{
     error::{Error, Result, conflict},
     features,
     options::{Identity, Options},
+    populate::{self, Order},
     usage,
 };
 use ext4_ondisk::features::{Compat, Features, Incompat, RoCompat};
@@ -27,14 +28,20 @@ pub(crate) struct Settings {
     pub(crate) per_group: Option<u32>,
     pub(crate) log_groups_per_flex: u8,
     pub(crate) uuid: [u8; 16],
+    /// What the uuid is made of, where checksums of contents take part too.
+    pub(crate) uuid_from: Option<[u8; 32]>,
     pub(crate) hash_seed: [u8; 16],
 }
 
 const MAX_32: u64 = (1 << 32) - 1;
 const MAX_CLUSTER: u32 = 1 << 29;
 
-/// Resolves `options` for a device of `device_len` bytes.
-pub(crate) fn settings(options: &Options, device_len: u64) -> Result<Settings> {
+/// Resolves `options` for a device of `device_len` bytes; `order` is of the tree's files.
+pub(crate) fn settings(
+    options: &Options,
+    order: Option<&Order>,
+    device_len: u64,
+) -> Result<Settings> {
     let len = options.size.unwrap_or(device_len);
     if len > device_len {
         return Err(Error::TooSmall {
@@ -64,6 +71,7 @@ pub(crate) fn settings(options: &Options, device_len: u64) -> Result<Settings> {
         (blocks, block_size),
         inode_size,
         (usage_ratio, cluster_ratio_bits),
+        order,
     )?;
     check_numbers(options, features, block_size)?;
     if features.has_ro_compat(RoCompat::PROJECT) && inode_size < 256 {
@@ -73,7 +81,7 @@ pub(crate) fn settings(options: &Options, device_len: u64) -> Result<Settings> {
         features.ro_compat |= RoCompat::PROJECT;
     }
     let log_groups_per_flex = log_groups_per_flex(options, features)?;
-    let derived = derived_identity(options, blocks, block_size);
+    let derived = derived_identity(options, order, blocks, block_size);
     let identity = |it: Identity, from: usize| match it {
         Identity::Given(bytes) => bytes,
         Identity::Derived => as_uuid(&derived, from),
@@ -89,6 +97,7 @@ pub(crate) fn settings(options: &Options, device_len: u64) -> Result<Settings> {
         per_group: options.blocks_per_group,
         log_groups_per_flex,
         uuid: identity(options.uuid, 0),
+        uuid_from: order.filter(|_| options.uuid == Identity::Derived).map(|_| derived),
         hash_seed: identity(options.hash_seed, 16),
     })
 }
@@ -186,6 +195,7 @@ fn inodes(
     (blocks, block_size): (u64, BlockSize),
     inode_size: u16,
     (usage_ratio, cluster_ratio_bits): (u32, u32),
+    order: Option<&Order>,
 ) -> Result<u32> {
     let bytes = blocks.saturating_mul(u64::from(block_size.bytes()));
     let cluster = block_size.bytes() << cluster_ratio_bits;
@@ -195,7 +205,8 @@ fn inodes(
     }
     let wanted = match options.inodes {
         Some(count) => u64::from(count),
-        None => bytes / u64::from(ratio),
+        None if options.inode_ratio.is_some() => bytes / u64::from(ratio),
+        None => (bytes / u64::from(ratio)).max(order.map_or(0, inodes_needed)),
     };
     if wanted > MAX_32 && !features.has_incompat(Incompat::BIT64) {
         return conflict(format!("{wanted} inodes, expected below 2^32: raise the inode ratio"));
@@ -208,6 +219,13 @@ fn inodes(
         ));
     }
     Ok(u32::try_from(wanted).unwrap_or(u32::MAX))
+}
+
+/// Inodes for all files of a tree, for the reserved ones and for those that features ask for.
+fn inodes_needed(order: &Order) -> u64 {
+    const RESERVED: u64 = 11;
+    const OF_FEATURES: u64 = 2;
+    RESERVED + OF_FEATURES + order.files.len() as u64
 }
 
 /// What has bounds of its own.
@@ -283,12 +301,21 @@ fn reserved(blocks: u64, hundredths: u32) -> u64 {
 }
 
 /// 32 bytes that two runs with the same options and size share, and others do not.
-fn derived_identity(options: &Options, blocks: u64, block_size: BlockSize) -> [u8; 32] {
-    // The textual form names every field, so that a new option takes part by itself.
-    // The tree's is not one of them: it tells where contents are on this host.
-    let options = Options { tree: None, ..options.clone() };
-    let text = format!("ext4-mkfs 1 {blocks} {block_size} {options:?}");
-    Sha256::digest(text.as_bytes()).into()
+fn derived_identity(
+    options: &Options,
+    order: Option<&Order>,
+    blocks: u64,
+    block_size: BlockSize,
+) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    // The textual form names every field, so that a new option takes part by itself. That of a
+    // tree would tell of the host.
+    let others = Options { tree: None, ..options.clone() };
+    hash.update(format!("ext4-mkfs 1 {blocks} {block_size} {others:?}"));
+    if let (Some(tree), Some(order)) = (&options.tree, order) {
+        populate::digest(tree, order, &mut hash);
+    }
+    hash.finalize().into()
 }
 
 /// 16 of the bytes as a uuid of version 8, the one for bytes that follow no common rule.
@@ -307,7 +334,7 @@ mod tests {
     fn of(len: u64, change: impl FnOnce(&mut Options)) -> Result<Settings> {
         let mut options = Options::default();
         change(&mut options);
-        settings(&options, len)
+        settings(&options, None, len)
     }
 
     #[test]

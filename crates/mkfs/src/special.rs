@@ -6,12 +6,13 @@ use crate::{
     error::{Error, Result, conflict},
     journal, mapping,
     options::Options,
+    populate::{Order, Population},
     quota::{self, Usage},
     seal::{Block, Seal},
 };
 use ext4_ondisk::{
     dir_entry::{FileType, Record, TAIL_LEN, put_record},
-    features::{Compat, Incompat, RoCompat},
+    features::{Compat, Features, Incompat, RoCompat},
     indirect,
     inode::{Inode, InodeFlags},
     mmp::{self, RawMmp},
@@ -26,25 +27,44 @@ const BAD_BLOCKS: u32 = 1;
 const USER_QUOTA: u32 = 3;
 const GROUP_QUOTA: u32 = 4;
 const RESIZE: u32 = 7;
-const LOST_AND_FOUND: u32 = 11;
+/// The inode of lost+found.
+pub(crate) const LOST_AND_FOUND_INO: InodeNr = InodeNr::new(11).expect("11 is not zero");
 /// Bytes that lost+found has at the least, so that e2fsck needs no new block to put things there.
-const LOST_AND_FOUND_LEN: u64 = 16 << 10;
+const LOST_AND_FOUND_LEN: usize = 16 << 10;
 
 fn ino(nr: u32) -> InodeNr {
     InodeNr::new(nr).expect("the numbers of special inodes are not zero")
+}
+
+/// The kinds of quota that are kept.
+fn kept_quotas(options: &Options, features: Features) -> Vec<Kind> {
+    let types = options.quota;
+    let has_projects = features.has_ro_compat(RoCompat::PROJECT);
+    let kinds = [
+        (types.user, Kind::User),
+        (types.group, Kind::Group),
+        (types.project || has_projects, Kind::Project),
+    ];
+    let is_kept = features.has_ro_compat(RoCompat::QUOTA);
+    kinds.into_iter().filter(|(kept, _)| is_kept && *kept).map(|(_, kind)| kind).collect()
 }
 
 /// One record to be put into a directory block.
 struct Name<'a>(&'a [u8], Option<InodeNr>);
 
 impl Builder {
-    /// Makes all of them, in the order in which mke2fs takes blocks for them.
-    pub(crate) fn special_files(&mut self, options: &Options) -> Result<()> {
+    /// Makes all of them, in the order in which mke2fs takes blocks for them; then the files of the
+    /// tree, and then what depends on those.
+    pub(crate) fn special_files(&mut self, options: &Options, order: Option<&Order>) -> Result<()> {
         for nr in 1..self.shape.geo.first_ino {
             self.put_empty_inode(ino(nr));
         }
-        self.root(options)?;
-        self.lost_and_found()?;
+        if order.is_none() {
+            self.root(options)?;
+        }
+        if order.is_none_or(|it| it.lost_and_found.is_none()) {
+            self.lost_and_found()?;
+        }
         self.bad_blocks(&options.bad_blocks)?;
         let features = self.shape.sb.features;
         if features.has_compat(Compat::RESIZE_INODE) {
@@ -60,12 +80,18 @@ impl Builder {
         if features.has_incompat(Incompat::MMP) {
             self.mmp(options.mmp_interval)?;
         }
-        let mut next = LOST_AND_FOUND + 1;
-        if features.has_ro_compat(RoCompat::QUOTA) {
-            self.quota(options, &mut next)?;
+        let kept = kept_quotas(options, features);
+        let mut next = LOST_AND_FOUND_INO.get() + 1;
+        let project_quota = next;
+        next += u32::from(kept.contains(&Kind::Project));
+        let orphan_file = next;
+        next += u32::from(features.has_compat(Compat::ORPHAN_FILE));
+        if let (Some(tree), Some(order)) = (&options.tree, order) {
+            self.populate(tree, order, next)?;
         }
+        self.quota(&kept, ino(project_quota))?;
         if features.has_compat(Compat::ORPHAN_FILE) {
-            self.orphan_file(options, ino(next))?;
+            self.orphan_file(options, ino(orphan_file))?;
         }
         Ok(())
     }
@@ -93,6 +119,11 @@ impl Builder {
         block
     }
 
+    /// A directory block without any name.
+    pub(crate) fn free_dir_block(&self) -> Vec<u8> {
+        self.dir_block(&[Name(b"", None)])
+    }
+
     fn root(&mut self, options: &Options) -> Result<()> {
         let root = InodeNr::ROOT;
         let mut inode = self.new_inode(FileType::Directory, options.root_perms & 0o7777, 3);
@@ -100,25 +131,30 @@ impl Builder {
         let names = [
             Name(b".", Some(root)),
             Name(b"..", Some(root)),
-            Name(b"lost+found", Some(ino(LOST_AND_FOUND))),
+            Name(b"lost+found", Some(LOST_AND_FOUND_INO)),
         ];
         let block = self.dir_block(&names);
         self.put_file(("root directory", root), inode, (&block, Seal::Directory(root)))
     }
 
     fn lost_and_found(&mut self) -> Result<()> {
-        let this = ino(LOST_AND_FOUND);
+        let this = LOST_AND_FOUND_INO;
         let inode = self.new_inode(FileType::Directory, 0o700, 2);
-        let blocks = LOST_AND_FOUND_LEN.div_ceil(self.block_len()).clamp(2, 12);
-        // mke2fs makes it inside the inode then, where the first step of its growth adds no block.
-        let is_inline = self.shape.sb.features.has_incompat(Incompat::INLINE_DATA);
-        let blocks = blocks - u64::from(is_inline);
+        let blocks = self.lost_and_found_blocks();
         let mut contents =
             self.dir_block(&[Name(b".", Some(this)), Name(b"..", Some(InodeNr::ROOT))]);
         for _ in 1..blocks {
-            contents.extend(self.dir_block(&[Name(b"", None)]));
+            contents.extend(self.free_dir_block());
         }
         self.put_file(("lost+found", this), inode, (&contents, Seal::Directory(this)))
+    }
+
+    /// Blocks that lost+found has at the least.
+    pub(crate) fn lost_and_found_blocks(&self) -> usize {
+        let blocks = LOST_AND_FOUND_LEN.div_ceil(self.shape.geo.block_size.len()).clamp(2, 12);
+        // mke2fs makes it inside the inode then, where the first step of its growth adds no block.
+        let is_inline = self.shape.sb.features.has_incompat(Incompat::INLINE_DATA);
+        blocks - usize::from(is_inline)
     }
 
     /// Inode 1: a list of blocks, in a map of the older kind on every filesystem.
@@ -274,52 +310,50 @@ impl Builder {
         Ok(())
     }
 
-    /// The quota files; that of projects takes an ordinary inode number.
-    fn quota(&mut self, options: &Options, next: &mut u32) -> Result<()> {
-        let has_projects = self.shape.sb.features.has_ro_compat(RoCompat::PROJECT);
-        let types = options.quota;
+    /// The quota files of these kinds; that of projects takes an ordinary inode number.
+    fn quota(&mut self, kept: &[Kind], project_quota: InodeNr) -> Result<()> {
+        if kept.is_empty() {
+            return Ok(());
+        }
         let [mut users, mut groups, mut projects] = [const { BTreeMap::new() }; 3];
+        let mut add = |uid: u32, gid: u32, projid: u32, sectors: u64| {
+            for (to, id) in [(&mut users, uid), (&mut groups, gid), (&mut projects, projid)] {
+                let usage: &mut Usage = to.entry(id).or_default();
+                usage.inodes += 1;
+                usage.bytes += sectors * 512;
+            }
+        };
         let first_ino = self.shape.geo.first_ino;
         for (&ino, bytes) in &self.inodes {
             if ino != InodeNr::ROOT && ino.get() < first_ino {
                 continue;
             }
-            let inode = Inode::decode(bytes, ino, &self.format)?;
-            let add = |to: &mut BTreeMap<u32, Usage>, id: u32| {
-                let usage = to.entry(id).or_default();
-                usage.inodes += 1;
-                usage.bytes += inode.sectors * 512;
-            };
-            add(&mut users, inode.uid);
-            add(&mut groups, inode.gid);
-            add(&mut projects, inode.projid.unwrap_or(0));
+            let inode = Inode::decode_unverified(bytes, ino, &self.format)?;
+            add(inode.uid, inode.gid, inode.projid.unwrap_or(0), inode.sectors);
         }
-        for (is_kept, name, kind, usage) in [
-            (types.user, "user quota", Kind::User, &users),
-            (types.group, "group quota", Kind::Group, &groups),
-            (types.project || has_projects, "project quota", Kind::Project, &projects),
-        ] {
-            if !is_kept {
-                continue;
-            }
+        for (uid, gid, sectors) in self.population.iter().flat_map(Population::usage) {
+            add(uid, gid, 0, sectors);
+        }
+        for &kind in kept {
             let raw = &mut self.shape.raw;
-            let nr = match kind {
-                Kind::User => USER_QUOTA,
-                Kind::Group => GROUP_QUOTA,
-                Kind::Project => *next,
-            };
-            match kind {
-                Kind::User => raw.s_usr_quota_inum.set(nr),
-                Kind::Group => raw.s_grp_quota_inum.set(nr),
-                Kind::Project => {
-                    raw.s_prj_quota_inum.set(nr);
-                    *next += 1;
+            let (name, this, usage) = match kind {
+                Kind::User => {
+                    raw.s_usr_quota_inum.set(USER_QUOTA);
+                    ("user quota", ino(USER_QUOTA), &users)
                 }
-            }
+                Kind::Group => {
+                    raw.s_grp_quota_inum.set(GROUP_QUOTA);
+                    ("group quota", ino(GROUP_QUOTA), &groups)
+                }
+                Kind::Project => {
+                    raw.s_prj_quota_inum.set(project_quota.get());
+                    ("project quota", project_quota, &projects)
+                }
+            };
             let mut inode = self.new_inode(FileType::Regular, 0o600, 1);
             inode.flags |= InodeFlags::IMMUTABLE;
             let contents = quota::file(kind, usage);
-            self.put_file((name, ino(nr)), inode, (&contents, Seal::None))?;
+            self.put_file((name, this), inode, (&contents, Seal::None))?;
         }
         Ok(())
     }

@@ -145,7 +145,7 @@ impl Plan {
                 items.push((tables.inode_bitmap, Source::InodeBitmap(group)));
             }
             let mut last = None;
-            for (ino, _) in self.inodes_of(group) {
+            for ino in self.inodes_of(group) {
                 let Some(place) = geo.inode_place(ino) else { continue };
                 if last != Some(place.table_block) {
                     let at = tables.inode_table.plus(u64::from(place.table_block));
@@ -324,6 +324,7 @@ impl Run<'_> {
                 let block = &self.plan.blocks[*idx];
                 let from = self.pending.len();
                 self.pending.extend_from_slice(&block.bytes);
+                self.pending.resize(from + self.plan.geometry.block_size.len(), 0);
                 self.sealer.block(block.at, block.seal, &mut self.pending[from..]);
             }
         }
@@ -335,12 +336,12 @@ impl Run<'_> {
         let first = table_block * geo.inodes_per_block();
         for (ino, bytes) in (first..first + geo.inodes_per_block())
             .filter_map(|index| geo.inode_at(group, index))
-            .filter_map(|ino| Some((ino, self.plan.inodes.get(&ino)?)))
+            .filter_map(|ino| Some((ino, self.plan.inode(ino)?)))
         {
             let Some(place) = geo.inode_place(ino) else { continue };
             let at = from + place.offset;
             let room = &mut self.pending[at..at + bytes.len()];
-            room.copy_from_slice(bytes);
+            room.copy_from_slice(&bytes);
             if let Some(inline) = self.copied.inline.get(&ino) {
                 inline.put(room);
             }

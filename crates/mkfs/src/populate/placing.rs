@@ -1,0 +1,320 @@
+//! Where the files of a tree go: blocks of directories first, then what belongs to maps, then
+//! contents, each in the order of inodes.
+
+use super::{
+    Frame, Order, Population, data,
+    file::{Made, Placed, Root, is_fast},
+    names::Names,
+    order::{self, Directory, links_count, path_of, refused},
+    space::Space,
+};
+use crate::{
+    builder::{Builder, SpecialFile},
+    copy::{FileData, Place},
+    error::{Error, Result},
+    mapping::{self, Mapping, Segment},
+    seal::{Block, Seal},
+};
+use ext4_ondisk::{features::RoCompat, inode::encode_device};
+use ext4_tree::{Contents, Kind, NodeId, Tree};
+use ext4_units::{BlockNr, BlockRange, InodeNr};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// How many files of each kind a tree has, root and lost+found among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Directories.
+    pub directories: u64,
+    /// Directories with an index.
+    pub indexed: u64,
+    /// Regular files.
+    pub regular: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Devices, named pipes and sockets.
+    pub others: u64,
+    /// Bytes of all regular files, holes left out.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { directories, indexed, regular, symlinks, others, bytes } = self;
+        write!(
+            f,
+            "{directories} directories ({indexed} indexed), {regular} regular files with {bytes} \
+             bytes, {symlinks} symbolic links, {others} others"
+        )
+    }
+}
+
+/// The placing of a tree's files under way.
+pub(super) struct Placing<'a> {
+    pub(super) builder: &'a mut Builder,
+    pub(super) order: &'a Order,
+    space: Space,
+    /// What comes of it.
+    pub(super) it: Population,
+}
+
+impl Builder {
+    /// Puts the files of `tree` into the filesystem, with inodes from `first` on. The caller has
+    /// made lost+found if the tree has none.
+    pub(crate) fn populate(&mut self, tree: &Arc<Tree>, order: &Order, first: u32) -> Result<()> {
+        let geo = &self.shape.geo;
+        let expected = u64::from(first - 1) + order.files.len() as u64;
+        if expected > u64::from(geo.inodes_count) {
+            return Err(Error::TooFewInodes { found: geo.inodes_count, expected });
+        }
+        let start = geo.first_data_block;
+        let all = BlockRange::new(start, geo.blocks_count - start.0);
+        let frame = Frame::new(&self.shape, self.format);
+        let nowhere =
+            |&node| Placed { node, first_segment: 0, n_segments: 0, links: 0, is_indexed: false };
+        let space = Space::new(&self.used, all, frame.ratio);
+        let it = Population {
+            tree: Arc::clone(tree),
+            counts: Counts::default(),
+            frame,
+            first,
+            files: order.files.iter().map(nowhere).collect(),
+            segments: Vec::new(),
+            roots: BTreeMap::new(),
+        };
+        let mut placing = Placing { builder: self, order, space, it };
+        placing.directories()?;
+        let nodes = placing.small_files()?;
+        placing.contents(nodes)?;
+        let population = placing.it;
+        self.population = Some(population);
+        Ok(())
+    }
+}
+
+impl Placing<'_> {
+    pub(super) fn ino(&self, node: NodeId) -> InodeNr {
+        match self.order.place(node) {
+            Some(place) => order::number(self.it.first, place),
+            None if node == NodeId::ROOT => Some(InodeNr::ROOT),
+            None => None,
+        }
+        .unwrap_or(crate::special::LOST_AND_FOUND_INO)
+    }
+
+    /// Takes blocks for a file.
+    fn take(&mut self, node: NodeId, n: u64) -> Result<Vec<BlockRange>> {
+        let mut runs = Vec::with_capacity(1);
+        if !self.space.take(n, &mut runs) {
+            return Err(Error::NoRoom { what: path_of(&self.it.tree, node), blocks: n });
+        }
+        for run in &runs {
+            let whole = run.len.next_multiple_of(self.it.frame.ratio);
+            self.builder.used.insert(BlockRange::new(run.start, whole));
+        }
+        Ok(runs)
+    }
+
+    /// Keeps where a file's blocks are. Those of root and lost+found, whose inodes are made at once,
+    /// are not kept here.
+    fn put(&mut self, node: NodeId, segments: &[Segment], root: Option<Root>) -> Result<()> {
+        let links = self.links(node)?;
+        let Some(place) = self.order.place(node) else { return Ok(()) };
+        let number = |n: usize| u32::try_from(n).expect("fewer runs than the memory holds");
+        let placed = &mut self.it.files[place as usize];
+        placed.links = links;
+        placed.first_segment = number(self.it.segments.len());
+        placed.n_segments = number(segments.len());
+        self.it.segments.extend_from_slice(segments);
+        if let Some(root) = root {
+            self.it.roots.insert(place, root);
+        }
+        Ok(())
+    }
+
+    fn links(&self, node: NodeId) -> Result<u16> {
+        let links = self.order.links(node);
+        let has_dir_nlink = self.builder.shape.sb.features.has_ro_compat(RoCompat::DIR_NLINK);
+        match links_count(links, has_dir_nlink) {
+            Some(count) => Ok(count),
+            None => refused(
+                &self.it.tree,
+                node,
+                format_args!(
+                    "{} subdirectories, expected at most 64998 without dir_nlink",
+                    links - 2
+                ),
+            ),
+        }
+    }
+
+    /// The blocks of the map over `segments`: first those of `nodes`, then more where the file is in
+    /// more pieces than was thought.
+    fn map(
+        &mut self,
+        node: NodeId,
+        segments: &[Segment],
+        mut nodes: Vec<BlockNr>,
+    ) -> Result<Option<Root>> {
+        let frame = self.it.frame;
+        let needed = frame.map_nodes(segments);
+        while nodes.len() < needed {
+            let runs = self.take(node, 1)?;
+            nodes.extend(runs.iter().map(|it| it.start));
+        }
+        if needed == 0 {
+            return Ok(None);
+        }
+        let (Mapping { i_block, nodes }, seal) = if frame.is_extents {
+            let seal = Seal::ExtentNode(self.ino(node));
+            (mapping::extent_tree(segments, &nodes, frame.size), seal)
+        } else {
+            (mapping::block_map(segments, &nodes, frame.size), Seal::None)
+        };
+        let root = Root { i_block, n_nodes: nodes.len() as u64 };
+        let blocks = nodes.into_iter().map(|(at, bytes)| Block::new(at, bytes, seal));
+        self.builder.blocks.extend(blocks);
+        Ok(Some(root))
+    }
+
+    fn directories(&mut self) -> Result<()> {
+        for &dir in &self.order.directories {
+            self.directory(dir)?;
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, dir: Directory) -> Result<()> {
+        let tree = Arc::clone(&self.it.tree);
+        let ino = self.ino(dir.node);
+        self.it.counts.directories += 1;
+        let Names { blocks, is_indexed } = self.names(&tree, dir)?;
+        self.it.counts.indexed += u64::from(is_indexed);
+        let runs = self.take(dir.node, blocks.len() as u64)?;
+        let segments = mapping::dense(&runs);
+        let root = self.map(dir.node, &segments, Vec::new())?;
+        let places = runs.iter().flat_map(|it| it.iter());
+        let blocks = places.zip(blocks).map(|(at, (bytes, seal))| Block::new(at, bytes, seal));
+        self.builder.blocks.extend(blocks);
+        if self.order.place(dir.node).is_none() {
+            let made = Made {
+                links: self.links(dir.node)?,
+                is_indexed,
+                segments: &segments,
+                root: root.as_ref(),
+            };
+            let inode = self.it.frame.inode(tree.node(dir.node), &made);
+            self.builder.put_inode(ino, &inode)?;
+            let name = if ino == InodeNr::ROOT { "root directory" } else { "lost+found" };
+            self.builder.files.push(SpecialFile { name, ino, blocks: runs });
+        } else {
+            self.builder.directories.push(ino);
+        }
+        self.put(dir.node, &segments, root)?;
+        if let Some(place) = self.order.place(dir.node) {
+            self.it.files[place as usize].is_indexed = is_indexed;
+        }
+        Ok(())
+    }
+
+    /// Everything but directories and contents; the blocks for the maps of regular files are taken,
+    /// by node.
+    fn small_files(&mut self) -> Result<BTreeMap<NodeId, Vec<BlockNr>>> {
+        let tree = Arc::clone(&self.it.tree);
+        let mut maps = BTreeMap::new();
+        for &node in &self.order.files {
+            match &tree.node(node).kind {
+                Kind::Directory(_) => {}
+                Kind::Regular(contents) => {
+                    self.check_size(node, contents)?;
+                    let nodes = self.nodes_for(node, contents)?;
+                    if !nodes.is_empty() {
+                        maps.insert(node, nodes);
+                    }
+                }
+                Kind::Symlink(target) => self.symlink(node, target)?,
+                Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
+                    if encode_device(*major, *minor).is_none() {
+                        let why = format_args!(
+                            "device {major}:{minor}, expected numbers of 12 and 20 bits"
+                        );
+                        return refused(&tree, node, why);
+                    }
+                    self.it.counts.others += 1;
+                    self.put(node, &[], None)?;
+                }
+                Kind::Fifo | Kind::Socket => {
+                    self.it.counts.others += 1;
+                    self.put(node, &[], None)?;
+                }
+            }
+        }
+        Ok(maps)
+    }
+
+    fn check_size(&mut self, node: NodeId, contents: &Contents) -> Result<()> {
+        let geo = &self.builder.shape.geo;
+        let is_revision_0 = self.builder.shape.raw.s_rev_level == 0;
+        let (max, by) = match (self.it.frame.is_extents, is_revision_0) {
+            (_, true) => (u64::from(u32::MAX) >> 1, "in a filesystem of revision 0"),
+            (true, false) => (geo.max_bytes, "with these features"),
+            (false, false) => (geo.bitmap_max_bytes, "without the feature extent"),
+        };
+        if contents.size > max {
+            let why = format_args!("{} bytes, expected at most {max} {by}", contents.size);
+            return refused(&self.it.tree, node, why);
+        }
+        self.builder.note_size(contents.size);
+        Ok(())
+    }
+
+    /// Blocks for the map of a file that is in one run where it has no holes.
+    fn nodes_for(&mut self, node: NodeId, contents: &Contents) -> Result<Vec<BlockNr>> {
+        let frame = self.it.frame;
+        let blocks = data::blocks_of(&contents.data, frame.size);
+        let n_nodes = frame.map_nodes(&data::not_placed(&blocks));
+        let mut nodes = Vec::with_capacity(n_nodes);
+        for _ in 0..n_nodes {
+            let runs = self.take(node, 1)?;
+            nodes.extend(runs.iter().map(|it| it.start));
+        }
+        Ok(nodes)
+    }
+
+    fn symlink(&mut self, node: NodeId, target: &[u8]) -> Result<()> {
+        self.it.counts.symlinks += 1;
+        if is_fast(target) {
+            return self.put(node, &[], None);
+        }
+        let most = self.it.frame.size.len() - 1;
+        if target.len() > most {
+            let why = format_args!("a target of {} bytes, expected at most {most}", target.len());
+            return refused(&self.it.tree, node, why);
+        }
+        let runs = self.take(node, 1)?;
+        let at = runs.first().map_or(BlockNr(0), |it| it.start);
+        self.builder.blocks.push(Block::new(at, target.to_vec(), Seal::None));
+        self.put(node, &mapping::dense(&runs), None)
+    }
+
+    fn contents(&mut self, mut maps: BTreeMap<NodeId, Vec<BlockNr>>) -> Result<()> {
+        let tree = Arc::clone(&self.it.tree);
+        let frame = self.it.frame;
+        let mut segments = Vec::new();
+        for &node in &self.order.files {
+            let Kind::Regular(contents) = &tree.node(node).kind else { continue };
+            self.it.counts.regular += 1;
+            self.it.counts.bytes += contents.data_len();
+            let blocks = data::blocks_of(&contents.data, frame.size);
+            let runs = self.take(node, data::space_for(&blocks, frame.ratio))?;
+            segments.clear();
+            data::lay(&blocks, frame.ratio, &runs, &mut segments);
+            let root = self.map(node, &segments, maps.remove(&node).unwrap_or_default())?;
+            self.put(node, &segments, root)?;
+            if !segments.is_empty() {
+                let place = Place::Blocks(segments.clone());
+                self.builder.data.push(FileData { node, ino: self.ino(node), place });
+            }
+        }
+        Ok(())
+    }
+}
