@@ -20,6 +20,8 @@ pub(crate) struct Facts {
     pub(crate) directories: BTreeMap<InodeNr, Directory>,
     /// Regular files among them.
     pub(crate) regular: Bits,
+    /// Symbolic links among them.
+    pub(crate) symlinks: Bits,
     /// Inodes whose kind is no kind, which pass 2 clears when it meets a name for them.
     pub(crate) bad_mode: Bits,
     /// Inodes with fields that pass 2 looks at when it meets a name for them (device nodes, symlinks,

@@ -18,6 +18,8 @@ mod finding;
 mod gate;
 mod image;
 mod pass0;
+mod pass2;
+mod pass3;
 mod pass4;
 mod pass5;
 pub mod problem;

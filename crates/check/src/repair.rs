@@ -2,8 +2,10 @@
 //! directory, lost+found. All of it in the overlay, after pass 1, when it is known what is free.
 
 mod file;
+mod inline;
 mod lost_found;
 mod name;
+mod rebuild;
 mod space;
 
 pub(crate) use file::File;

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result, facts::Run, session::Session};
 use ext4_dir::{DirRead, DirStore};
-use ext4_extent::{Context, Format, NodeRead, NodeStore, State};
+use ext4_extent::{Context, Format, NodeRead, NodeStore, Removed, State};
 use ext4_ondisk::{
     extent::Extent,
     features::{Compat, Incompat},
@@ -59,6 +59,13 @@ impl<'s, 'r, 'a> File<'s, 'r, 'a> {
         }
     }
 
+    /// An empty map of the kind that new files have.
+    pub(crate) fn begin_map(&mut self) {
+        let is_extents = self.session.sb.features.has_incompat(Incompat::EXTENTS);
+        self.inode.flags.set(InodeFlags::EXTENTS, is_extents);
+        self.inode.i_block = self.format().empty_root();
+    }
+
     /// Where block `lblk` is.
     pub(crate) fn block(&self, lblk: LogicalBlock) -> Result<Option<BlockNr>> {
         let found = self.format().lookup(&self.ctx, &self.inode.i_block, &self, lblk)?;
@@ -95,12 +102,38 @@ impl<'s, 'r, 'a> File<'s, 'r, 'a> {
             start.plus(within.into())
         };
         self.session.image.write(blk, &vec![0; self.session.geo.block_size.len()])?;
+        self.put_block(lblk, blk)?;
+        Ok(blk)
+    }
+
+    /// Maps `lblk`, which is a hole, to a block that the inode has already.
+    pub(crate) fn put_block(&mut self, lblk: LogicalBlock, blk: BlockNr) -> Result<()> {
         let (ctx, format) = (self.ctx.clone(), self.format());
         let mut root = self.inode.i_block;
         let extent = Extent { lblk, len: 1, start: blk, unwritten: false };
         format.insert(&ctx, &mut root, self, extent)?;
         self.inode.i_block = root;
-        Ok(blk)
+        Ok(())
+    }
+
+    /// Gives a block back that is no longer mapped, and with it its cluster.
+    pub(crate) fn give_block(&mut self, blk: BlockNr) {
+        let cluster = self.session.cluster(blk);
+        if self.session.facts.used.contains(cluster) {
+            self.session.give_cluster(blk);
+            let bytes = u64::from(self.session.geo.block_size.bytes());
+            let sectors = (bytes / 512) << self.session.geo.cluster_ratio_bits;
+            self.inode.sectors = self.inode.sectors.saturating_sub(sectors);
+        }
+    }
+
+    /// One step of unmapping what is from `from` up to `to`; blocks of data stay taken.
+    pub(crate) fn remove_step(&mut self, from: LogicalBlock, to: u32) -> Result<Removed> {
+        let (ctx, format) = (self.ctx.clone(), self.format());
+        let mut root = self.inode.i_block;
+        let removed = format.remove(&ctx, &mut root, self, from, LogicalBlock(to), 1024)?;
+        self.inode.i_block = root;
+        Ok(removed)
     }
 
     /// What the directory crate must know.
@@ -145,10 +178,7 @@ impl NodeStore for File<'_, '_, '_> {
     }
 
     fn free(&mut self, blk: BlockNr) -> Result<()> {
-        self.session.give_cluster(blk);
-        let bytes = u64::from(self.session.geo.block_size.bytes());
-        let sectors = (bytes / 512) << self.session.geo.cluster_ratio_bits;
-        self.inode.sectors = self.inode.sectors.saturating_sub(sectors);
+        self.give_block(blk);
         Ok(())
     }
 }

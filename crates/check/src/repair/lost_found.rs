@@ -1,11 +1,21 @@
 //! lost+found: where what has no name gets one.
 
 use crate::{Place, Result, problem::pass3, session::Session};
-use ext4_ondisk::inode::FileType;
+use ext4_ondisk::inode::{FileType, InodeFlags};
 use ext4_units::InodeNr;
 
 /// Its name in the root directory.
 const NAME: &[u8] = b"lost+found";
+
+/// What there is of lost+found.
+enum LostFound {
+    /// A directory of that name that can be used.
+    There(InodeNr),
+    /// Nothing, and one may be made.
+    ToMake,
+    /// Nothing, and none may be made.
+    None,
+}
 
 impl Session<'_, '_> {
     /// Gives a file without a name one in lost+found: `#12`. False when there is no lost+found and
@@ -29,13 +39,19 @@ impl Session<'_, '_> {
             return Ok(Some(known));
         }
         let found = self.find_name(InodeNr::ROOT, NAME)?;
-        if let Some(dir) = found.filter(|it| self.facts.directories.contains_key(it)) {
-            self.facts.lost_found = Some(dir);
-            return Ok(Some(dir));
-        }
         let place = Place::inode(InodeNr::ROOT);
-        if found.is_some() || !self.fix(&pass3::NO_LOST_FOUND, place, "", "")? {
-            return Ok(None);
+        let what = match found {
+            Some(found) => self.usable(found)?,
+            None if self.fix(&pass3::NO_LOST_FOUND, place, "", "")? => LostFound::ToMake,
+            None => LostFound::None,
+        };
+        match what {
+            LostFound::None => return Ok(None),
+            LostFound::There(dir) => {
+                self.facts.lost_found = Some(dir);
+                return Ok(Some(dir));
+            }
+            LostFound::ToMake => {}
         }
         let dir = self.new_directory(InodeNr::ROOT, 0o700)?;
         self.add_name(InodeNr::ROOT, NAME, dir, FileType::Directory)?;
@@ -43,10 +59,47 @@ impl Session<'_, '_> {
         Ok(Some(dir))
     }
 
+    /// Whether what has the name can be lost+found.
+    fn usable(&mut self, found: InodeNr) -> Result<LostFound> {
+        let place = Place::inode(found);
+        let Some(known) = self.facts.directories.get(&found) else {
+            let is_wanted = self.fix(&pass3::LOST_FOUND_KIND, place, "", "")?;
+            return self.make_way(found, is_wanted);
+        };
+        if known.is_encrypted {
+            let is_wanted = self.fix(&pass3::LOST_FOUND_ENCRYPTED, place, "", "")?;
+            if let Some(known) = self.facts.directories.get_mut(&found).filter(|_| is_wanted) {
+                known.parent = None;
+            }
+            return self.make_way(found, is_wanted);
+        }
+        if known.is_inline && self.fix(&pass3::LOST_FOUND_INLINE, place, "", "")? {
+            let mut file = super::File::open(self, found)?;
+            file.leave_inode()?;
+            file.close()?;
+        }
+        Ok(LostFound::There(found))
+    }
+
+    /// Takes the name from what has it; pass 3 or 4 gives it another.
+    fn make_way(&mut self, found: InodeNr, is_wanted: bool) -> Result<LostFound> {
+        if !is_wanted {
+            return Ok(LostFound::None);
+        }
+        self.remove_names_of(InodeNr::ROOT, found)?;
+        Ok(LostFound::ToMake)
+    }
+
     /// What a directory has by that name; `None` too when the directory does not hold together.
     pub(crate) fn find_name(&mut self, dir: InodeNr, name: &[u8]) -> Result<Option<InodeNr>> {
         let file = super::File::open(self, dir)?;
-        let found = ext4_dir::find(&file.dir_context(), &file, name)?;
+        let context = file.dir_context();
+        let found = match file.inline()? {
+            Some(inline) if file.inode.flags.contains(InodeFlags::INLINE_DATA) => {
+                inline.find(&context, name)?
+            }
+            _ => ext4_dir::find(&context, &file, name)?,
+        };
         Ok(found.map(|it| it.ino))
     }
 }

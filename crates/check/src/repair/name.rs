@@ -4,7 +4,6 @@ use super::File;
 use crate::{Result, facts::Directory, session::Session};
 use ext4_dir::DirStore as _;
 use ext4_ondisk::{
-    features::Incompat,
     inode::{FileType, Inode, InodeFlags},
     time::Timestamp,
 };
@@ -20,6 +19,9 @@ impl Session<'_, '_> {
         file_type: FileType,
     ) -> Result<()> {
         let mut file = File::open(self, dir)?;
+        if file.inode.flags.contains(InodeFlags::INLINE_DATA) {
+            file.leave_inode()?;
+        }
         let context = file.dir_context();
         let outcome = ext4_dir::insert(&context, &mut file, name, ino, file_type)?;
         file.inode.flags.set(InodeFlags::INDEX, outcome.now_indexed);
@@ -50,10 +52,6 @@ impl Session<'_, '_> {
         let now = Timestamp { sec: i64::try_from(self.now).unwrap_or(0), nsec: 0 };
         (inode.atime, inode.ctime, inode.mtime) = (now, now, now);
         inode.links_count = 2;
-        if self.sb.features.has_incompat(Incompat::EXTENTS) {
-            inode.flags |= InodeFlags::EXTENTS;
-            inode.i_block = ext4_ondisk::extent::empty_root();
-        }
         self.write_inode(ino, &vec![0; self.format.inode_size()])?;
         self.facts.inodes.insert(ino.get().into());
         self.facts.regular.remove(ino.get().into());
@@ -62,6 +60,7 @@ impl Session<'_, '_> {
             Directory { parent: Some(parent), dotdot: Some(parent), ..Directory::default() };
         self.facts.directories.insert(ino, known);
         let mut file = File::of(self, ino, inode);
+        file.begin_map();
         let lblk: LogicalBlock = file.append()?;
         let block = ext4_dir::new_directory(&file.dir_context(), parent)?;
         file.write(lblk, block)?;
@@ -70,6 +69,66 @@ impl Session<'_, '_> {
         self.facts.count_name(ino);
         self.facts.count_name(parent);
         self.facts.links.insert(ino, 2);
+        Ok(())
+    }
+}
+
+impl Session<'_, '_> {
+    /// Makes `..` of a directory lead to `parent`, and counts names accordingly.
+    pub(crate) fn set_dotdot(&mut self, dir: InodeNr, parent: InodeNr) -> Result<()> {
+        let Some(known) = self.facts.directories.get(&dir) else { return Ok(()) };
+        let (old, is_inline) = (known.dotdot, known.is_inline);
+        let mut file = File::open(self, dir)?;
+        if is_inline {
+            file.inode.i_block[..4].copy_from_slice(&parent.get().to_le_bytes());
+        } else {
+            let context = ext4_dir::Context {
+                // `..` is compared as it is and never encrypted.
+                is_casefolded: false,
+                is_encrypted: false,
+                ..file.dir_context()
+            };
+            ext4_dir::set_entry(&context, &mut file, b"..", parent, FileType::Directory)?;
+        }
+        file.close()?;
+        if let Some(old) = old {
+            self.facts.uncount_name(old);
+        }
+        self.facts.count_name(parent);
+        if let Some(known) = self.facts.directories.get_mut(&dir) {
+            known.dotdot = Some(parent);
+        }
+        Ok(())
+    }
+
+    /// Takes away the names that directory `dir` has for `ino`.
+    pub(crate) fn remove_names_of(&mut self, dir: InodeNr, ino: InodeNr) -> Result<()> {
+        let is_inline = self.facts.directories.get(&dir).is_some_and(|it| it.is_inline);
+        let mut file = File::open(self, dir)?;
+        let context = file.dir_context();
+        let mut removed = 0;
+        if is_inline {
+            let Some(mut inline) = file.inline()? else { return Ok(()) };
+            for entry in inline.entries(&context)? {
+                if entry.ino == ino && !entry.is_dot_or_dotdot() {
+                    inline.remove(&context, &entry.name)?;
+                    removed += 1;
+                }
+            }
+            file.set_inline(&inline)?;
+        } else {
+            let entries = ext4_dir::entries(&context, &file).collect::<Result<Vec<_>>>()?;
+            for entry in entries {
+                if entry.ino == ino && !entry.is_dot_or_dotdot() {
+                    ext4_dir::remove(&context, &mut file, &entry.name)?;
+                    removed += 1;
+                }
+            }
+        }
+        file.close()?;
+        for _ in 0..removed {
+            self.facts.uncount_name(ino);
+        }
         Ok(())
     }
 }

@@ -1,0 +1,185 @@
+//! Pass 2: directories, and the names in them.
+//!
+//! All directories are scanned by several threads; those with something to mend are checked again,
+//! one by one in order of their number, when somebody can be asked.
+
+mod directory;
+mod entries;
+mod index;
+mod inline;
+mod inode;
+mod record;
+mod view;
+
+use crate::{
+    Error, Pass, Place, Result,
+    problem::pass2::{LARGE_DIRS, LARGE_FILES},
+    session::Session,
+};
+use ext4_ondisk::{
+    features::{Incompat, RoCompat},
+    group_desc::GroupFlags,
+};
+use ext4_units::InodeNr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use view::{Report, View};
+
+/// Directories that a thread takes at once.
+const BATCH: usize = 256;
+
+/// Checks all directories that pass 1 found.
+pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
+    let all: Vec<InodeNr> = session.facts.directories.keys().copied().collect();
+    let mut suspects = Vec::new();
+    let total = all.len() as u64;
+    // In parts, so that what the scan came to is never all in memory.
+    for (nr, part) in all.chunks(BATCH * 64).enumerate() {
+        session.gate.progress(Pass::Two, (nr * BATCH * 64) as u64, total)?;
+        for (dir, report) in scan(session, part) {
+            match report {
+                Ok(report) if is_first_parent(session, &report) => merge(session, dir, &report),
+                Ok(_) | Err(Error::Suspect) => suspects.push(dir),
+                Err(other) => return Err(other),
+            }
+        }
+    }
+    for dir in suspects {
+        mend(session, dir)?;
+    }
+    features(session)
+}
+
+/// What each of these directories came to, in their order.
+fn scan(session: &Session<'_, '_>, dirs: &[InodeNr]) -> Vec<(InodeNr, Result<Report>)> {
+    let view = view_of(session);
+    let next = AtomicUsize::new(0);
+    let batches: Vec<&[InodeNr]> = dirs.chunks(BATCH).collect();
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let nr = next.fetch_add(1, Ordering::Relaxed);
+            let Some(batch) = batches.get(nr) else { return done };
+            let reports: Vec<_> = batch.iter().map(|&dir| (dir, scan_one(view, dir))).collect();
+            done.push((nr, reports));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..session.threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for other in others {
+            match other.join() {
+                Ok(part) => done.extend(part),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_by_key(|it| it.0);
+    done.into_iter().flat_map(|it| it.1).collect()
+}
+
+fn scan_one(view: View<'_>, dir: InodeNr) -> Result<Report> {
+    let mut report = Report::default();
+    let Some(known) = view.facts.directories.get(&dir) else { return Ok(report) };
+    directory::check(view, dir, known, &mut view::suspect, &mut report)?;
+    Ok(report)
+}
+
+fn view_of<'s>(session: &'s Session<'_, '_>) -> View<'s> {
+    View {
+        image: &session.image,
+        sb: &session.sb,
+        geo: &session.geo,
+        format: &session.format,
+        descs: &session.descs,
+        facts: &session.facts,
+    }
+}
+
+/// Whether no directory in it has another parent already.
+fn is_first_parent(session: &Session<'_, '_>, report: &Report) -> bool {
+    let has_none =
+        |it: &InodeNr| session.facts.directories.get(it).is_none_or(|known| known.parent.is_none());
+    report.children.iter().all(has_none)
+}
+
+/// Takes what a directory came to into the facts.
+fn merge(session: &mut Session<'_, '_>, dir: InodeNr, report: &Report) {
+    for ino in report.names.iter().filter_map(|it| InodeNr::new(*it)) {
+        session.facts.count_name(ino);
+    }
+    for child in &report.children {
+        if let Some(known) = session.facts.directories.get_mut(child) {
+            known.parent.get_or_insert(dir);
+        }
+    }
+    if let Some(known) = session.facts.directories.get_mut(&dir) {
+        known.dotdot = report.dotdot;
+    }
+}
+
+/// Checks a directory and mends what is wrong with it.
+fn mend(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
+    let Some(known) = session.facts.directories.get(&dir).cloned() else { return Ok(()) };
+    let mut report = Report::default();
+    let view = View {
+        image: &session.image,
+        sb: &session.sb,
+        geo: &session.geo,
+        format: &session.format,
+        descs: &session.descs,
+        facts: &session.facts,
+    };
+    let gate = &mut *session.gate;
+    let mut ask =
+        |problem, place, found: String, expected: String| gate.fix(problem, place, found, expected);
+    directory::check(view, dir, &known, &mut ask, &mut report)?;
+    if !report.hidden.is_empty() {
+        for (group, is_all) in report.hidden {
+            let desc = &mut session.descs[group.0 as usize];
+            desc.itable_unused = 0;
+            if is_all {
+                desc.flags.remove(GroupFlags::INODE_UNINIT);
+            }
+            session.put_descriptor(group)?;
+        }
+        return Err(Error::Restart);
+    }
+    for (blk, bytes) in &report.blocks {
+        session.image.write(*blk, bytes)?;
+    }
+    for (ino, bytes) in &report.inodes {
+        session.write_inode(*ino, bytes)?;
+    }
+    merge(session, dir, &report);
+    for ino in &report.to_clear {
+        session.clear_inode(*ino)?;
+    }
+    if report.is_to_rebuild {
+        session.rebuild_directory(dir)?;
+    }
+    Ok(())
+}
+
+/// Features that what was found needs.
+fn features(session: &mut Session<'_, '_>) -> Result<()> {
+    let place = || Place::what("superblock");
+    let features = session.sb.features;
+    if session.facts.has_large_file
+        && !features.has_ro_compat(RoCompat::LARGE_FILE)
+        && session.fix(&LARGE_FILES, place(), "", "")?
+    {
+        let with = session.raw.s_feature_ro_compat.get() | RoCompat::LARGE_FILE.bits();
+        session.raw.s_feature_ro_compat.set(with);
+        session.put_superblock()?;
+    }
+    if session.facts.has_large_dir
+        && !features.has_incompat(Incompat::LARGEDIR)
+        && session.fix(&LARGE_DIRS, place(), "", "")?
+    {
+        let with = session.raw.s_feature_incompat.get() | Incompat::LARGEDIR.bits();
+        session.raw.s_feature_incompat.set(with);
+        session.put_superblock()?;
+    }
+    Ok(())
+}

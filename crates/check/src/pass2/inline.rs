@@ -1,0 +1,82 @@
+//! A directory inside its inode: the parent's number and entries in `i_block`, more entries in the
+//! attribute system.data.
+
+use super::{
+    entries::{Entries, Expect},
+    record::Area,
+    view::{Ask, Report, View},
+};
+use crate::{Place, Result, facts::Directory, problem::pass2::INLINE_SIZE};
+use ext4_ondisk::{
+    inode::RawInode,
+    xattr::{self, Value},
+};
+use ext4_units::InodeNr;
+use zerocopy::IntoBytes as _;
+
+/// Bytes before the entries in `i_block`: the parent's number.
+const PARENT: usize = 4;
+
+/// Checks the entries of both parts.
+pub(crate) fn check(
+    view: View<'_>,
+    dir: InodeNr,
+    ask: &mut Ask<'_>,
+    report: &mut Report,
+    known: &Directory,
+) -> Result<()> {
+    let mut bytes = view.read_inode(dir)?;
+    let mut raw = RawInode::read(&bytes);
+    let extra = 128 + usize::from(raw.i_extra_isize.get());
+    let (size, inodes) = (view.geo.block_size, view.geo.inodes_count);
+    let parent = u32::from_le_bytes([0, 1, 2, 3].map(|at| raw.i_block[at]));
+    report.dotdot = InodeNr::new(parent);
+    report.names.extend([dir.get(), parent]);
+    let mut is_changed = false;
+    let i_size = raw.i_size_lo.get();
+    if !i_size.is_multiple_of(4)
+        && ask(&INLINE_SIZE, Place::inode(dir), i_size.to_string(), (i_size & !3).to_string())?
+    {
+        raw.i_size_lo.set(i_size & !3);
+        is_changed = true;
+    }
+    let place = Place::inode(dir).at_lblk(0_u32);
+    let mut run = |area: &mut [u8], offset: usize| {
+        let mut entries = Entries {
+            view,
+            dir,
+            known,
+            place: place.clone().at_offset(offset),
+            ask: &mut *ask,
+            report: &mut *report,
+            is_changed: false,
+        };
+        let whole = area.len() & !3;
+        entries.check(&mut Area::new(&mut area[..whole], size, inodes), Expect::Name)?;
+        Ok::<_, crate::Error>(entries.is_changed)
+    };
+    is_changed |= run(&mut raw.i_block[PARENT..], PARENT)?;
+    let body = bytes.get(extra..).unwrap_or_default();
+    let mut new_body = None;
+    if let Ok(mut entries) = xattr::parse_body(body, dir) {
+        let data = entries.iter_mut().find(|it| it.index == 7 && it.name == b"data");
+        if let Some(Value::Here(value)) = data.map(|it| &mut it.value)
+            && !value.is_empty()
+            && run(value, 60)?
+        {
+            new_body = xattr::encode_body(&entries, body.len());
+        }
+    }
+    if let Some(new) = new_body {
+        bytes[extra..].copy_from_slice(&new);
+        is_changed = true;
+    }
+    if is_changed {
+        let known = extra.min(raw.as_bytes().len()).min(bytes.len());
+        bytes[..known].copy_from_slice(&raw.as_bytes()[..known]);
+        report.inodes.push((dir, bytes));
+    }
+    // Nothing in it has an index.
+    report.is_to_rebuild = false;
+    Ok(())
+}

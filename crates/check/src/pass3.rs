@@ -1,0 +1,85 @@
+//! Pass 3: every directory is reached from the root, and its `..` leads where its name is.
+
+use crate::{
+    Pass, Place, Result,
+    problem::pass3::{DOTDOT, LOOPED, NO_ROOT, UNCONNECTED},
+    session::Session,
+};
+use ext4_ondisk::inode::FileType;
+use ext4_units::InodeNr;
+use std::collections::HashSet;
+
+/// Looks at every directory.
+pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
+    if !session.facts.directories.contains_key(&InodeNr::ROOT)
+        && session.fix(&NO_ROOT, Place::inode(InodeNr::ROOT), "", "")?
+    {
+        session.fill_directory(InodeNr::ROOT, InodeNr::ROOT, 0o755)?;
+    }
+    let all: Vec<InodeNr> = session.facts.directories.keys().copied().collect();
+    let total = all.len() as u64;
+    let mut done = HashSet::from([InodeNr::ROOT]);
+    for (nr, dir) in (0..).zip(all) {
+        if nr % 4096 == 0 {
+            session.gate.progress(Pass::Three, nr, total)?;
+        }
+        connect(session, dir, &mut done)?;
+        dotdot(session, dir)?;
+    }
+    Ok(())
+}
+
+/// Follows the names upwards from a directory, up to one that is known to be reached.
+fn connect(session: &mut Session<'_, '_>, dir: InodeNr, done: &mut HashSet<InodeNr>) -> Result<()> {
+    let mut way = Vec::new();
+    let mut on_way = HashSet::new();
+    let mut at = dir;
+    while !done.contains(&at) {
+        if !on_way.insert(at) {
+            // Cut where the circle closes.
+            let parent = session.facts.directories.get(&at).and_then(|it| it.parent);
+            let found = parent.map_or_else(String::new, |it| format!("a name in {it}"));
+            if session.fix(&LOOPED, Place::inode(at), found, "")? {
+                if let Some(parent) = parent {
+                    session.remove_names_of(parent, at)?;
+                }
+                reconnect(session, at)?;
+            }
+            break;
+        }
+        way.push(at);
+        let parent = session.facts.directories.get(&at).and_then(|it| it.parent);
+        let Some(parent) = parent.filter(|it| session.facts.directories.contains_key(it)) else {
+            if session.fix(&UNCONNECTED, Place::inode(at), "", "")? {
+                reconnect(session, at)?;
+            }
+            break;
+        };
+        at = parent;
+    }
+    done.extend(way);
+    Ok(())
+}
+
+/// Names a directory in lost+found.
+fn reconnect(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
+    if session.reconnect(dir, FileType::Directory)?
+        && let Some(lost_found) = session.facts.lost_found
+        && let Some(known) = session.facts.directories.get_mut(&dir)
+    {
+        known.parent = Some(lost_found);
+    }
+    Ok(())
+}
+
+/// Compares `..` with where the name is.
+fn dotdot(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
+    let Some(known) = session.facts.directories.get(&dir) else { return Ok(()) };
+    let parent = if dir == InodeNr::ROOT { Some(dir) } else { known.parent };
+    let Some(parent) = parent.filter(|it| known.dotdot != Some(*it)) else { return Ok(()) };
+    let found = known.dotdot.map_or("nothing".to_owned(), |it| it.to_string());
+    if session.fix(&DOTDOT, Place::inode(dir), found, parent)? {
+        session.set_dotdot(dir, parent)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! A directory made anew from its names: in as many blocks as they need, without holes, with an index
+//! where it has more than one block.
+
+use super::File;
+use crate::{
+    Error, Result,
+    facts::{Directory, Run},
+    session::Session,
+};
+use ext4_dir::{Fill, Member};
+use ext4_ondisk::{
+    dir_entry::Records,
+    inode::{FileType, InodeFlags},
+};
+use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
+use std::collections::HashSet;
+
+/// One name that was read.
+struct Name {
+    bytes: Vec<u8>,
+    ino: InodeNr,
+    file_type: FileType,
+}
+
+impl Session<'_, '_> {
+    /// Makes a directory anew from the names that its blocks hold. What pass 2 knows of it is brought
+    /// up to date; names that were there twice are renamed.
+    pub(crate) fn rebuild_directory(&mut self, dir: InodeNr) -> Result<()> {
+        let Some(known) = self.facts.directories.get(&dir).cloned() else { return Ok(()) };
+        if known.is_inline {
+            return Ok(());
+        }
+        let names = self.read_names(dir, &known)?;
+        let parent = known.dotdot.unwrap_or(InodeNr::ROOT);
+        let members: Vec<_> = names
+            .iter()
+            .map(|it| Member { name: &it.bytes, ino: it.ino, file_type: it.file_type })
+            .collect();
+        let mut file = File::open(self, dir)?;
+        let mut context = file.dir_context();
+        let built = ext4_dir::build(&context, parent, &members, Fill::Roomy).or_else(|_| {
+            // Without an index: names that compare folded, or a hash that is not known.
+            context.has_dir_index = false;
+            context.is_casefolded = false;
+            ext4_dir::build(&context, parent, &members, Fill::Full)
+        })?;
+        let needed = built.blocks.len() as u64;
+        let mut free = file.drop_map()?;
+        free.sort_unstable_by_key(|it| it.start);
+        let mut blocks = free.iter().flat_map(|run| run.iter());
+        let mut runs = Vec::new();
+        let mut kept = HashSet::new();
+        for (lblk, block) in (0_u32..).zip(&built.blocks) {
+            let lblock = LogicalBlock(lblk);
+            let blk = match blocks.next() {
+                Some(blk) if file.session.geo.cluster_ratio_bits == 0 => {
+                    file.put_block(lblock, blk)?;
+                    blk
+                }
+                _ => file.add_block(lblock)?,
+            };
+            kept.insert(blk);
+            runs.push(Run { lblk: lblk.into(), blocks: BlockRange::new(blk, 1) });
+            file.session.image.write(blk, &block.bytes)?;
+        }
+        let rest: Vec<BlockNr> =
+            free.iter().flat_map(|run| run.iter()).filter(|it| !kept.contains(it)).collect();
+        for blk in rest {
+            file.give_block(blk);
+        }
+        file.inode.size = needed * u64::from(file.session.geo.block_size.bytes());
+        file.inode.flags.set(InodeFlags::INDEX, built.is_indexed);
+        let size = file.inode.size;
+        file.close()?;
+        if let Some(known) = self.facts.directories.get_mut(&dir) {
+            (known.size, known.runs, known.is_indexed) = (size, runs, built.is_indexed);
+        }
+        Ok(())
+    }
+
+    /// The names of a directory, without `.` and `..`; what does not hold together is left out.
+    fn read_names(&self, dir: InodeNr, known: &Directory) -> Result<Vec<Name>> {
+        let size = self.geo.block_size;
+        let mut names: Vec<Name> = Vec::new();
+        let mut seen = HashSet::new();
+        for run in &known.runs {
+            for (lblk, blk) in (run.lblk..).zip(run.blocks.iter()) {
+                let bytes = self.image.read(blk)?;
+                if lblk > 0 && known.is_indexed && ext4_ondisk::htree::is_node(&bytes, size) {
+                    continue;
+                }
+                let place = ext4_ondisk::dir_entry::Area::Block { ino: dir, lblk: LogicalBlock(0) };
+                let records = Records::new(&bytes, place, size, self.geo.inodes_count);
+                for record in records {
+                    let Ok(record) = record else { break };
+                    let Some(ino) = record.ino else { continue };
+                    if matches!(record.name, b"." | b".." | b"") {
+                        continue;
+                    }
+                    let mut name = record.name.to_vec();
+                    let mut nr = 0_u32;
+                    while !seen.insert(name.clone()) {
+                        let tail = format!("~{nr}");
+                        name = record.name[..record.name.len().min(255 - tail.len())].to_vec();
+                        name.extend(tail.as_bytes());
+                        nr += 1;
+                    }
+                    let file_type = FileType::from_raw(record.file_type);
+                    names.push(Name { bytes: name, ino, file_type });
+                }
+            }
+        }
+        Ok(names)
+    }
+}
+
+impl File<'_, '_, '_> {
+    /// Unmaps all blocks and gives those of the map itself back; the blocks of data stay taken.
+    fn drop_map(&mut self) -> Result<Vec<BlockRange>> {
+        let mut freed = Vec::new();
+        loop {
+            let removed = self.remove_step(LogicalBlock(0), u32::MAX)?;
+            let is_none = removed.freed.is_empty();
+            freed.extend(removed.freed.into_iter().map(|it| it.1));
+            if removed.done {
+                break;
+            }
+            if is_none {
+                return Err(Error::Damaged(format!("inode {}: its map does not empty", self.ino)));
+            }
+        }
+        Ok(freed)
+    }
+}
