@@ -19,6 +19,9 @@ use zerocopy::IntoBytes as _;
 const CHUNK: usize = 4 << 20;
 /// An incompatible feature without a name: every tool refuses to open what has it.
 const IN_THE_MAKING: u32 = 1 << 31;
+/// Neighbouring blocks are written together up to so many bytes: what still is in the processor's
+/// cache.
+const TOGETHER: usize = 256 << 10;
 /// Descriptors as long as this are written as they are, without a copy.
 const DIRECT: usize = 64 << 10;
 /// What is cleared at both ends, so that no other signature is left there.
@@ -99,7 +102,7 @@ pub fn write(
         descriptors: Vec::new(),
         written: Written::default(),
         total: 0,
-        pending: Vec::new(),
+        pending: Vec::with_capacity(TOGETHER + DIRECT),
         pending_at: 0,
     };
     run.total = run.total_bytes(&items);
@@ -305,7 +308,7 @@ impl Run<'_> {
             return self.tell(range.len() as u64);
         }
         let follows = self.pending_at + self.pending.len() as u64 == offset;
-        if !follows || self.pending.len() >= CHUNK {
+        if !follows || self.pending.len() >= TOGETHER {
             self.write_pending()?;
             self.pending_at = offset;
         }
@@ -350,12 +353,13 @@ impl Run<'_> {
     }
 
     fn write_pending(&mut self) -> Result<()> {
-        let bytes = std::mem::take(&mut self.pending);
-        if bytes.is_empty() {
+        if self.pending.is_empty() {
             return Ok(());
         }
-        self.device.write_at(self.pending_at, &bytes)?;
-        self.tell(bytes.len() as u64)
+        self.device.write_at(self.pending_at, &self.pending)?;
+        let len = self.pending.len() as u64;
+        self.pending.clear();
+        self.tell(len)
     }
 
     fn copies(&mut self) -> Result<()> {
