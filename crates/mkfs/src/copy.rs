@@ -21,8 +21,9 @@ use std::{
     },
 };
 
-/// Most bytes of the image that one thread holds.
-const CHUNK: usize = 2 << 20;
+/// Most bytes of the image that one thread holds: what stays in a processor's cache between reading
+/// and writing.
+const CHUNK: usize = 1 << 20;
 /// A chunk as long as this ends before a file that would not fit into it whole.
 const ENOUGH: usize = CHUNK / 2;
 /// Files inside inodes that are read in one go.
@@ -437,14 +438,14 @@ mod tests {
             place: place(start, len),
         };
         let data: Vec<_> =
-            [(1000, 3), (1003, 1500), (2503, 600), (9000, 2), (9002, 2047)].map(file).into();
+            [(1000, 3), (1003, 700), (1703, 400), (9000, 2), (9002, 1023)].map(file).into();
         let tasks: Vec<_> = Tasks::new(&data, BlockSize::MIN).map(|(_, task)| task).collect();
         let piece = |file, lblk, blocks| Piece { file, lblk, blocks };
         let expected = [
-            Task::Blocks(BlockNr(1000), vec![piece(0, 0, 3), piece(1, 0, 1500)]),
-            Task::Blocks(BlockNr(2503), vec![piece(2, 0, 600)]),
-            Task::Blocks(BlockNr(9000), vec![piece(3, 0, 2), piece(4, 0, 2046)]),
-            Task::Blocks(BlockNr(11_048), vec![piece(4, 2046, 1)]),
+            Task::Blocks(BlockNr(1000), vec![piece(0, 0, 3), piece(1, 0, 700)]),
+            Task::Blocks(BlockNr(1703), vec![piece(2, 0, 400)]),
+            Task::Blocks(BlockNr(9000), vec![piece(3, 0, 2), piece(4, 0, 1022)]),
+            Task::Blocks(BlockNr(10_024), vec![piece(4, 1022, 1)]),
         ];
         assert_eq!(tasks, expected);
     }
