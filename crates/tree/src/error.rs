@@ -50,6 +50,19 @@ pub enum Error {
         /// Bytes it had.
         expected: u64,
     },
+    /// An archive is damaged, or has something in it that no tree can have.
+    #[error("{}: at byte {offset}: {why}", archive.display())]
+    Archive {
+        /// The archive.
+        archive: PathBuf,
+        /// Bytes before the entry or the fault, counted after decompression.
+        offset: u64,
+        /// Which entry, and what is wrong with it.
+        why: String,
+    },
+    /// The caller's progress function said so.
+    #[error("stopped")]
+    Stopped,
 }
 
 /// Shorthand for results of this crate.

@@ -5,6 +5,7 @@
 //! filesystem can be planned from it; contents are read once, by whoever writes them.
 
 pub mod acl;
+mod archive;
 mod contents;
 mod error;
 mod manifest;
@@ -13,6 +14,7 @@ mod node;
 mod tree;
 
 pub use acl::Acl;
+pub use archive::{ArchiveOptions, from_archive, from_stream};
 pub use contents::{Contents, Open, Origin};
 pub use error::{Error, Result};
 pub use manifest::Manifest;

@@ -35,14 +35,17 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_complete", &["xtask"]),
     ("clap_mangen", &["xtask"]),
     ("crc32c", &["ondisk"]),
+    ("flate2", &["bin", "tree"]),
     ("indicatif", &["cli"]),
+    ("liblzma", &["tree"]),
     ("proptest", &[]),
     ("roff", &["xtask"]),
     ("rustix", &["blockdev", "testkit", "tree"]),
     ("serde", &["bin", "cli", "lab", "testkit"]),
     ("serde_json", &["bin", "cli", "testkit", "xtask"]),
     ("signal-hook", &["cli"]),
-    ("tempfile", &["bin", "testkit"]),
+    ("tar", &["tree"]),
+    ("tempfile", &["bin", "testkit", "tree"]),
     ("trycmd", &[]),
 ];
 

@@ -1,0 +1,167 @@
+//! Which compression an archive has, by its first bytes, and how to undo it.
+
+use super::header::Header;
+use flate2::bufread::GzDecoder;
+use liblzma::{
+    bufread::XzDecoder,
+    stream::{CONCATENATED, Stream},
+};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+/// Memory that an xz or lzip decoder may take: every preset needs less, a hostile file asks for
+/// more.
+const MEMORY: u64 = 1 << 30;
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compression {
+    /// Not at all.
+    None,
+    /// gzip, RFC 1952.
+    Gzip,
+    /// xz.
+    Xz,
+    /// lzip.
+    Lzip,
+    /// Zstandard, RFC 8878.
+    Zstd,
+}
+
+/// First bytes, and what they mean.
+const MAGIC: &[(&[u8], Compression)] = &[
+    (&[0x1F, 0x8B], Compression::Gzip),
+    (&[0xFD, b'7', b'z', b'X', b'Z', 0], Compression::Xz),
+    (b"LZIP", Compression::Lzip),
+    (&[0x28, 0xB5, 0x2F, 0xFD], Compression::Zstd),
+];
+
+/// First bytes of what is not read, and its name.
+const OTHERS: &[(&[u8], &str)] = &[
+    (b"BZh", "compressed with bzip2"),
+    (&[0x1F, 0x9D], "compressed with compress"),
+    (&[0x04, 0x22, 0x4D, 0x18], "compressed with lz4"),
+    (&[0x5D, 0, 0], "compressed with lzma"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"7z\xBC\xAF\x27\x1C", "a 7z archive"),
+    (b"070701", "a cpio archive"),
+    (b"070707", "a cpio archive"),
+    (b"!<arch>\n", "an ar archive"),
+    (b"hsqs", "a squashfs image"),
+];
+
+impl Compression {
+    /// What `head`, the first block of an archive, says. A tar header goes first: a file's name may
+    /// begin as anything does.
+    ///
+    /// # Errors
+    /// Names what is known and not read.
+    pub(super) fn of(head: &[u8]) -> Result<Self, String> {
+        if head.is_empty() {
+            return Err("empty, expected an archive".to_owned());
+        }
+        if head.try_into().is_ok_and(|block| Header::new(block).is_ok()) {
+            return Ok(Self::None);
+        }
+        if let Some((_, found)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
+            return Ok(*found);
+        }
+        // A skippable frame, which pzstd and some signers put first.
+        if let [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] = head {
+            return Ok(Self::Zstd);
+        }
+        match OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
+            Some((_, found)) => {
+                Err(format!("found {found}, expected tar, alone or in gzip, xz, lzip or zstd"))
+            }
+            None => Ok(Self::None),
+        }
+    }
+}
+
+/// Undoes the compression that the first bytes tell of.
+///
+/// # Errors
+/// Of reading; and what [`Compression::of`] says.
+pub(super) fn unpacked(mut input: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+    let mut head = Vec::with_capacity(super::header::BLOCK);
+    input.by_ref().take(super::header::BLOCK as u64).read_to_end(&mut head)?;
+    let found = Compression::of(&head).map_err(io::Error::other)?;
+    let input = Cursor::new(head).chain(input);
+    let buffered = |input| BufReader::with_capacity(1 << 17, input);
+    Ok(match found {
+        Compression::None => Box::new(input),
+        Compression::Gzip => Box::new(Gzip::Member(GzDecoder::new(buffered(input)))),
+        Compression::Xz => {
+            let stream = Stream::new_stream_decoder(MEMORY, CONCATENATED)?;
+            Box::new(XzDecoder::new_stream(buffered(input), stream))
+        }
+        Compression::Lzip => {
+            let stream = Stream::new_lzip_decoder(MEMORY, CONCATENATED)?;
+            Box::new(XzDecoder::new_stream(buffered(input), stream))
+        }
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(buffered(input))?),
+    })
+}
+
+/// The members of a gzip file, one behind the other, and the zeros that tapes leave behind the last.
+enum Gzip<R> {
+    Member(GzDecoder<R>),
+    End,
+}
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while let Self::Member(decoder) = self {
+            let n_read = decoder.read(buf)?;
+            if n_read > 0 || buf.is_empty() {
+                return Ok(n_read);
+            }
+            let Self::Member(decoder) = std::mem::replace(self, Self::End) else { break };
+            let mut rest = decoder.into_inner();
+            if rest.fill_buf()?.first() == Some(&0x1F) {
+                *self = Self::Member(GzDecoder::new(rest));
+                continue;
+            }
+            loop {
+                let zeros = rest.fill_buf()?;
+                if zeros.iter().any(|&it| it != 0) {
+                    return Err(io::Error::other("something other than gzip behind the gzip data"));
+                }
+                let n_zeros = zeros.len();
+                if n_zeros == 0 {
+                    break;
+                }
+                rest.consume(n_zeros);
+            }
+        }
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compression_is_told_by_magic_and_what_is_not_read_by_name() {
+        assert_eq!(Compression::of(&[0x1F, 0x8B, 8, 0]), Ok(Compression::Gzip));
+        assert_eq!(Compression::of(&[0x5A, 0x2A, 0x4D, 0x18, 0]), Ok(Compression::Zstd));
+        assert_eq!(Compression::of(&[0; 512]), Ok(Compression::None));
+        let err = Compression::of(b"BZh91AY").expect_err("not read");
+        assert_eq!(
+            err,
+            "found compressed with bzip2, expected tar, alone or in gzip, xz, lzip or zstd"
+        );
+        assert_eq!(Compression::of(b""), Err("empty, expected an archive".to_owned()));
+    }
+
+    #[test]
+    fn a_file_may_be_called_as_a_compression_begins() {
+        let mut header = tar::Header::new_ustar();
+        header.set_path("BZh").expect("short");
+        header.set_size(0);
+        header.set_mode(0o644);
+        header.set_cksum();
+        assert_eq!(Compression::of(header.as_bytes()), Ok(Compression::None));
+    }
+}

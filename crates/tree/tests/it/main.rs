@@ -1,0 +1,5 @@
+//! Trees from what other tools make.
+#![cfg(test)]
+
+mod archive;
+mod listing;
