@@ -6,7 +6,7 @@ use crate::{
     mapping::Segment,
     plan::Plan,
 };
-use ext4_blockdev::{AlignedBuf, BlockDevice};
+use ext4_blockdev::{AlignedBuf, BlockDevice, Completion, TransferQueue, Write};
 use ext4_ondisk::checksum::Csum;
 use ext4_tree::{Contents, Kind, NodeId, Tree};
 use ext4_units::{BlockNr, BlockSize, InodeNr};
@@ -24,6 +24,8 @@ use std::{
 /// Most bytes of the image that one thread holds: what stays in a processor's cache between reading
 /// and writing.
 const CHUNK: usize = 1 << 20;
+/// Chunks that a thread has handed to the device while it fills the next.
+const IN_FLIGHT: usize = 2;
 /// A chunk as long as this ends before a file that would not fit into it whole.
 const ENOUGH: usize = CHUNK / 2;
 /// Files inside inodes that are read in one go.
@@ -270,18 +272,24 @@ impl Work<'_> {
     /// One thread: tasks until there are none, or somebody failed.
     #[expect(clippy::needless_pass_by_value, reason = "the thread's end is told by its drop")]
     fn run(&self, reports: Sender<Result<u64>>) {
-        let mut buf = AlignedBuf::zeroed(CHUNK.max(self.size.len()));
+        let mut writer = Writer {
+            queue: self.device.queue(IN_FLIGHT),
+            // One more is filled meanwhile.
+            idle: vec![AlignedBuf::zeroed(0); IN_FLIGHT + 1],
+            reports: &reports,
+        };
         while !self.is_over.load(Ordering::Relaxed) {
-            let Some((nr, task)) = lock(&self.tasks).next() else { return };
-            let report = match task {
-                Task::Blocks(at, pieces) => self.blocks(nr, at, &pieces, &mut buf),
+            let Some((nr, task)) = lock(&self.tasks).next() else { break };
+            let result = match task {
+                Task::Blocks(at, pieces) => self.blocks(nr, at, &pieces, &mut writer),
                 Task::Inline(files) => self.inline(nr, &files),
             };
-            let is_err = report.is_err();
-            if reports.send(report).is_err() || is_err {
+            if let Err(err) = result {
                 self.is_over.store(true, Ordering::Relaxed);
+                writer.tell(Err(err));
             }
         }
+        while writer.wait() {}
     }
 
     fn contents(&self, file: usize) -> Result<&Contents> {
@@ -292,20 +300,27 @@ impl Work<'_> {
         }
     }
 
-    fn blocks(&self, nr: u32, at: BlockNr, pieces: &[Piece], buf: &mut [u8]) -> Result<u64> {
-        let mut len = 0;
+    fn blocks(
+        &self,
+        nr: u32,
+        at: BlockNr,
+        pieces: &[Piece],
+        writer: &mut Writer<'_>,
+    ) -> Result<()> {
+        let mut buf = writer.buffer();
+        buf.resize(pieces.iter().map(|it| it.blocks).sum::<usize>() * self.size.len());
+        let mut rest = &mut buf[..];
         for piece in pieces {
-            let room = &mut buf[len..len + piece.blocks * self.size.len()];
+            let (room, behind) = rest.split_at_mut(piece.blocks * self.size.len());
             fill(self.contents(piece.file)?, u64::from(piece.lblk) * self.size.len() as u64, room)?;
-            len += room.len();
+            rest = behind;
         }
-        let chunk = &buf[..len];
-        self.device.write_at(at.byte(self.size), chunk)?;
-        lock(&self.done).sums.insert(nr, Csum::START.over(chunk).0);
-        Ok(len as u64)
+        lock(&self.done).sums.insert(nr, Csum::START.over(&buf).0);
+        let write = Write { offset: at.byte(self.size), buf, tag: 0 };
+        writer.submit(write)
     }
 
-    fn inline(&self, nr: u32, files: &[usize]) -> Result<u64> {
+    fn inline(&self, nr: u32, files: &[usize]) -> Result<()> {
         let mut sum = Csum::START;
         for &file in files {
             let contents = self.contents(file)?;
@@ -320,7 +335,47 @@ impl Work<'_> {
             lock(&self.done).inline.insert(ino, Inline { bytes: bytes.into(), rest_at });
         }
         lock(&self.done).sums.insert(nr, sum.0);
-        Ok(0)
+        Ok(())
+    }
+}
+
+/// What one thread writes with.
+struct Writer<'a> {
+    queue: Box<dyn TransferQueue + 'a>,
+    idle: Vec<AlignedBuf>,
+    reports: &'a Sender<Result<u64>>,
+}
+
+impl Writer<'_> {
+    /// A buffer that is not in flight.
+    fn buffer(&mut self) -> AlignedBuf {
+        while self.idle.is_empty() && self.wait() {}
+        self.idle.pop().unwrap_or_else(|| AlignedBuf::zeroed(0))
+    }
+
+    fn submit(&mut self, write: Write) -> Result<()> {
+        self.queue.submit(write)?;
+        // A queue may line writes up until it is asked for one.
+        if let Some(done) = self.queue.poll() {
+            self.take_back(done);
+        }
+        Ok(())
+    }
+
+    /// Waits for a write; false when there is none.
+    fn wait(&mut self) -> bool {
+        let done = self.queue.wait();
+        done.map(|done| self.take_back(done)).is_some()
+    }
+
+    fn take_back(&mut self, done: Completion) {
+        self.tell(done.result.map(|()| done.buf.len() as u64).map_err(Error::Device));
+        self.idle.push(done.buf);
+    }
+
+    fn tell(&self, report: Result<u64>) {
+        // Whoever listens does so until all threads are gone.
+        let _ = self.reports.send(report);
     }
 }
 
