@@ -98,6 +98,10 @@ pub struct Args {
     #[arg(short = 'e', long, value_name = "WHAT")]
     pub errors: Option<String>,
 
+    /// The system it is made for: linux, hurd, masix, freebsd, lites or a number
+    #[arg(short = 'o', long, value_name = "SYSTEM")]
+    pub creator_os: Option<String>,
+
     /// Revision 0 or 1
     #[arg(short = 'r', long, value_name = "N")]
     pub revision: Option<u32>,
@@ -130,6 +134,26 @@ pub struct Args {
     /// Make it even over an existing filesystem or partition table
     #[arg(short = 'F', long)]
     pub force: bool,
+
+    /// Write superblocks and descriptors only, to rescue a filesystem that has lost them all
+    #[arg(short = 'S', long)]
+    pub superblocks_only: bool,
+
+    /// Leave blocks that are not written as they are (the same as -E nodiscard)
+    #[arg(short = 'K', long)]
+    pub nodiscard: bool,
+
+    /// Of mke2fs, and refused with the reason
+    #[arg(short = 'c', hide = true, action = clap::ArgAction::Count)]
+    pub check: u8,
+
+    /// Of mke2fs, and refused with the reason
+    #[arg(short = 'D', hide = true)]
+    pub direct: bool,
+
+    /// Of mke2fs, and refused with the reason
+    #[arg(short = 'z', hide = true)]
+    pub undo: Option<OsString>,
 
     /// Show the plan, where everything would lie, and write nothing
     #[arg(short = 'n', long)]

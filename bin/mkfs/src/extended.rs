@@ -4,7 +4,7 @@ use crate::values::{number, size_in, switch, uuid};
 use ext4_cli::Failure;
 use ext4_mkfs::{
     features::Edit,
-    options::{Identity, Options},
+    options::{HashAlgorithm, Identity, Options},
 };
 use ext4_ondisk::features::Features;
 
@@ -64,6 +64,11 @@ pub(crate) fn extended(
                     .ok_or_else(|| Failure::usage(format_args!("`{text}` is no uuid")))?;
                 options.hash_seed = Identity::Given(bytes);
             }
+            "hash_alg" => options.hash = hash(needed(name, value)?)?,
+            "desc_size" | "desc-size" => {
+                options.desc_size = Some(number(name, needed(name, value)?)?);
+            }
+            "revision" => options.revision = number(name, needed(name, value)?)?,
             "mmp_update_interval" => {
                 options.mmp_interval = number(name, needed(name, value)?)?;
             }
@@ -122,6 +127,17 @@ fn perms(text: &str) -> Result<u16, Failure> {
     u16::from_str_radix(text, 8).ok().filter(|&it| it <= 0o7777).ok_or_else(|| {
         Failure::usage(format_args!("root_perms: found `{text}`, expected octal up to 7777"))
     })
+}
+
+fn hash(text: &str) -> Result<HashAlgorithm, Failure> {
+    match text {
+        "legacy" => Ok(HashAlgorithm::Legacy),
+        "half_md4" => Ok(HashAlgorithm::HalfMd4),
+        "tea" => Ok(HashAlgorithm::Tea),
+        _ => Err(Failure::usage(format_args!(
+            "hash_alg: found `{text}`, expected legacy, half_md4 or tea"
+        ))),
+    }
 }
 
 fn quota_types(text: &str, options: &mut Options) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use crate::{
 use ext4_cli::{Failure, clock};
 use ext4_mkfs::{
     features,
-    options::{HashAlgorithm, Identity, Kind, OnErrors, Options},
+    options::{Identity, Kind, OnErrors, Options},
     presets,
 };
 use ext4_ondisk::features::Features;
@@ -24,6 +24,7 @@ pub(crate) struct Meaning {
 
 /// Reads the whole command line.
 pub(crate) fn meaning(args: &Args) -> Result<Meaning, Failure> {
+    refused(args)?;
     let mut options = Options::default();
     let mut outside = Outside::default();
     options.kind = kind(&args.kind)?;
@@ -49,7 +50,7 @@ pub(crate) fn meaning(args: &Args) -> Result<Meaning, Failure> {
     options.label = bytes(args.label.as_deref());
     options.last_mounted = bytes(args.last_mounted.as_deref());
     options.errors = errors(args.errors.as_deref())?;
-    options.hash = HashAlgorithm::HalfMd4;
+    options.creator_os = system(args.creator_os.as_deref())?;
     options.time = time(args.time.as_deref())?;
     for word in &args.features {
         options.features.extend(features::parse(word).map_err(Failure::usage)?);
@@ -59,6 +60,9 @@ pub(crate) fn meaning(args: &Args) -> Result<Meaning, Failure> {
     }
     for text in &args.extended {
         extended::extended(text, unit, &mut options, &mut outside)?;
+    }
+    if args.nodiscard {
+        options.discard = false;
     }
     if let Some(text) = &args.journal {
         extended::journal(text, unit, &mut options, &mut outside)?;
@@ -74,6 +78,43 @@ pub(crate) fn meaning(args: &Args) -> Result<Meaning, Failure> {
     }
     identities(args, &mut options)?;
     Ok(Meaning { options, outside })
+}
+
+/// What mke2fs takes and leaves no trace on disk, or cannot be had here.
+fn refused(args: &Args) -> Result<(), Failure> {
+    let why = [
+        (
+            args.check > 0,
+            "-c: blocks are not looked for here: write a list with badblocks(8) and give it with -l",
+        ),
+        (
+            args.direct,
+            "-D: what is written goes through the cache and is flushed before the superblock, which \
+             direct IO would not make safer",
+        ),
+        (
+            args.undo.is_some(),
+            "-z: no undo file is written: what is there is refused by name without -F, and e2image(8) \
+             keeps it",
+        ),
+    ];
+    match why.iter().find(|it| it.0) {
+        Some((_, why)) => Err(Failure::usage(why)),
+        None => Ok(()),
+    }
+}
+
+/// Numbers of `s_creator_os`.
+fn system(text: Option<&str>) -> Result<u32, Failure> {
+    const NAMES: [&str; 5] = ["linux", "hurd", "masix", "freebsd", "lites"];
+    let Some(text) = text else { return Ok(0) };
+    let lower = text.to_ascii_lowercase();
+    let name = lower.strip_prefix("gnu/").unwrap_or(&lower);
+    let named = (0..).zip(NAMES).find(|it| it.1 == name || (name == "gnu" && it.1 == "hurd"));
+    match named {
+        Some((number, _)) => Ok(number),
+        None => crate::values::number("-o: the system", text),
+    }
 }
 
 fn kind(text: &str) -> Result<Kind, Failure> {

@@ -212,6 +212,7 @@ pub struct PresetList(Vec<PresetRow>);
 #[derive(Clone, Debug, Serialize)]
 struct PresetRow {
     name: &'static str,
+    reader: String,
     leaves_out: Vec<&'static str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     remark: &'static str,
@@ -222,6 +223,7 @@ impl PresetList {
     pub fn all() -> Self {
         let row = |it: &ext4_mkfs::presets::Preset| PresetRow {
             name: it.name,
+            reader: it.reader(),
             leaves_out: it.lacks(),
             remark: it.remark(),
         };
@@ -231,12 +233,14 @@ impl PresetList {
 
 impl fmt::Display for PresetList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|it| it.reader.len()).max().unwrap_or(0);
+        writeln!(f, "{:<16}{:<width$}  LEAVES OUT", "NAME", "FOR")?;
         for row in &self.0 {
             let mut words = row.leaves_out.join(" ");
             if words.is_empty() {
                 "nothing".clone_into(&mut words);
             }
-            write!(f, "{:<16}{words}", row.name)?;
+            write!(f, "{:<16}{:<width$}  {words}", row.name, row.reader)?;
             if !row.remark.is_empty() {
                 write!(f, "; {}", row.remark)?;
             }

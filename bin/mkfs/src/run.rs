@@ -55,8 +55,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         progress.set(done);
         !run.stop.requested()
     };
-    let written =
-        ext4_mkfs::write(&plan, &device, threads, &mut tell).map_err(|err| run.failure(&err))?;
+    let written = if args.superblocks_only {
+        ext4_mkfs::write_superblocks(&plan, &device, &mut tell)
+    } else {
+        ext4_mkfs::write(&plan, &device, threads, &mut tell)
+    };
+    let written = written.map_err(|err| run.failure(&err))?;
     progress.finish(written.bytes);
     run.show(&Outcome::new(run.name(), &plan, Some(written)))
 }

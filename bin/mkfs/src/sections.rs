@@ -40,7 +40,8 @@ pub const SECTIONS: &[Section] = &[
                  is one run of blocks wherever there is one, and so may lie elsewhere; reserved \
                  blocks are the percentage asked for also where groups had to shrink for many \
                  inodes; inode tables are zeroed on image files, where holes cost nothing, and left \
-                 to the kernel on block devices.",
+                 to the kernel on block devices. Of mke2fs's options -c, -D and -z are refused: they \
+                 would leave nothing on disk.",
             ),
         ],
     },
@@ -84,13 +85,28 @@ pub const SECTIONS: &[Section] = &[
             ),
             Para::Item("assume_storage_prezeroed[=0|1]", "The range reads as zeros already."),
             Para::Item("root_owner=UID:GID, root_perms=OCTAL", "Of the root directory."),
-            Para::Item("hash_seed=UUID", "The seed of directory hashes."),
+            Para::Item(
+                "hash_seed=UUID, hash_alg=legacy|half_md4|tea",
+                "The seed of directory hashes, and which hash.",
+            ),
+            Para::Item("desc_size=BYTES", "Of a group descriptor, with 64bit: 64 to 1024."),
+            Para::Item("revision=0|1", "The same as -r."),
             Para::Item("quotatype=usrquota:grpquota:prjquota", "Whose quota, with quota."),
             Para::Item("encoding=utf8, encoding_flags=strict", "Of names, with casefold."),
             Para::Item("mmp_update_interval=SECONDS", "With mmp."),
             Para::Item("orphan_file_size=BYTES", "With orphan_file; 512 blocks at the most."),
             Para::Item("test_fs", "Marks the filesystem as one to test with."),
         ],
+    },
+    Section {
+        title: "RESCUE",
+        body: &[Para::Text(
+            "-S writes superblocks and group descriptors where a filesystem with these options and \
+             this size has them, and nothing else. Where the old filesystem was made with the same \
+             ones, e2fsck then finds its files; where it was not, this does the rest of the damage. \
+             With metadata_csum the uuid must be the old one (-U): every checksum is made with it. \
+             -F is needed where a superblock is left.",
+        )],
     },
     Section {
         title: "USAGE TYPES",

@@ -34,4 +34,4 @@ pub use plan::{GroupLayout, Plan, plan, uuid};
 pub use populate::Counts;
 pub use probe::{Found, probe};
 pub use tables::GroupTables;
-pub use write::{Progress, Written, write};
+pub use write::{Progress, Written, write, write_superblocks};

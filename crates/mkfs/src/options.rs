@@ -177,6 +177,10 @@ pub struct Options {
     pub orphan_file_size: Option<u64>,
     /// Marks the filesystem as one to test with (`test_fs`).
     pub test_fs: bool,
+    /// The system it is made for, `s_creator_os`: 0 for Linux, 1 for the Hurd, 3 for FreeBSD.
+    pub creator_os: u32,
+    /// Bytes in a group descriptor; `None` for 32, or 64 with 64bit.
+    pub desc_size: Option<u32>,
     /// The files that the filesystem has from the start. Owner and permissions of the root are the
     /// tree's then.
     pub tree: Option<Arc<Tree>>,
@@ -223,6 +227,8 @@ impl Default for Options {
             mmp_interval: 0,
             orphan_file_size: None,
             test_fs: false,
+            creator_os: 0,
+            desc_size: None,
             tree: None,
         }
     }

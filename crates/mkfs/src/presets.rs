@@ -1,7 +1,12 @@
 //! Presets for compatibility: what a reader of a given age does not know is left out.
 //!
-//! Since when a kernel knows a feature is what ext4(5) says; features later than its table by the
-//! release that brought them.
+//! Sources: for kernels the table "KERNEL SUPPORT" of ext4(5) of e2fsprogs 1.47, and for what is
+//! later than that table the release notes of e2fsprogs 1.46.0 (fast_commit: Linux 5.10) and 1.47.0
+//! (orphan_file: Linux 5.15). For e2fsprogs its release notes: 1.43.0 (metadata_csum,
+//! metadata_csum_seed, inline_data, encrypt, project), 1.44.0 (large_dir, ea_inode), 1.44.4 (verity),
+//! 1.45.0 (casefold), 1.46.0 (fast_commit, stable_inodes), 1.47.0 (orphan_file). For GRUB the two
+//! lists `EXT2_DRIVER_SUPPORTED_INCOMPAT` and `EXT2_DRIVER_IGNORED_INCOMPAT` of
+//! `grub-core/fs/ext2.c`. For Android the `mke2fs.conf` its images are built with.
 
 use crate::{
     error::{Result, conflict},
@@ -32,12 +37,13 @@ enum Rule {
 
 type Since = (&'static str, (u32, u32), u32);
 
-/// A feature, the kernel that brought it and the e2fsprogs 1.x.
+/// A feature, the kernel that brought it and the first e2fsprogs 1.x of which every release and
+/// every build knows it: verity came within 1.44, and quota had to be asked for when 1.42 was built.
 const SINCE: &[Since] = &[
     ("64bit", (2, 6), 42),
     ("mmp", (3, 0), 42),
     ("bigalloc", (3, 2), 42),
-    ("quota", (3, 6), 42),
+    ("quota", (3, 6), 43),
     ("inline_data", (3, 8), 43),
     ("sparse_super2", (3, 16), 43),
     ("metadata_csum", (3, 18), 43),
@@ -69,7 +75,9 @@ pub const PRESETS: &[Preset] = &[
     preset("e2fsprogs-1.45", Rule::E2fsprogs(45)),
     preset("e2fsprogs-1.46", Rule::E2fsprogs(46)),
     preset("e2fsprogs-1.47", Rule::E2fsprogs(47)),
-    // What `grub_ext2_mount` refuses: incompat features it neither reads nor ignores.
+    // `grub_ext2_mount` refuses incompatible features that it neither reads (filetype, extent,
+    // flex_bg, meta_bg, 64bit, encrypt) nor ignores (needs_recovery, mmp; from 2.12 on
+    // metadata_csum_seed and large_dir too).
     preset(
         "grub-2.04",
         Rule::Lacks(&["ea_inode", "metadata_csum_seed", "large_dir", "inline_data", "casefold"]),
@@ -116,11 +124,24 @@ impl Preset {
         }
     }
 
+    /// What it stands for, in words.
+    pub fn reader(&self) -> String {
+        match self.rule {
+            // The first with ext4 by that name.
+            Rule::Kernel(2, 6) => "Linux 2.6.28 and later".to_owned(),
+            Rule::Kernel(major, minor) => format!("Linux {major}.{minor} and later"),
+            Rule::E2fsprogs(minor) => format!("e2fsck of e2fsprogs 1.{minor} and later"),
+            Rule::Lacks(_) => format!("GRUB {} and later", self.name.trim_start_matches("grub-")),
+            Rule::Android => "Android, as its build makes images".to_owned(),
+        }
+    }
+
     /// Whatever else it changes, in words; empty for most.
     pub fn remark(&self) -> &'static str {
         match self.rule {
-            Rule::Android => "ext4 with uninit_bg instead, 1 percent reserved",
-            Rule::E2fsprogs(42) | Rule::Kernel(..=3, _) => "ext4 with uninit_bg instead",
+            Rule::Android | Rule::E2fsprogs(42) | Rule::Kernel(..=3, _) => {
+                "uninit_bg stands in for metadata_csum"
+            }
             _ => "",
         }
     }
@@ -144,9 +165,6 @@ impl Preset {
         if options.kind == Kind::Ext4 && !has_csum {
             // The older checksum: without any, every inode table has to be written whole.
             options.features.extend(features::parse(ANDROID_ON)?);
-        }
-        if matches!(self.rule, Rule::Android) && options.reserved == Options::default().reserved {
-            options.reserved = 100;
         }
         Ok(())
     }

@@ -74,6 +74,8 @@ pub(crate) fn settings(
         order,
     )?;
     check_numbers(options, features, block_size)?;
+    check_descriptors(options, features)?;
+    check_system(options, features)?;
     if features.has_ro_compat(RoCompat::PROJECT) && inode_size < 256 {
         return conflict("the feature project needs inodes of 256 bytes: take -I 128 off");
     }
@@ -298,6 +300,38 @@ fn log_groups_per_flex(options: &Options, features: Features) -> Result<u8> {
 fn reserved(blocks: u64, hundredths: u32) -> u64 {
     let product = u128::from(blocks) * u128::from(hundredths) / 10_000;
     u64::try_from(product).unwrap_or(blocks)
+}
+
+/// What the kernel mounts (`ext4_load_super`): 32 bytes, with 64bit a power of two from 64 to 1024.
+fn check_descriptors(options: &Options, features: Features) -> Result<()> {
+    let is_64bit = features.has_incompat(Incompat::BIT64);
+    match options.desc_size {
+        None => Ok(()),
+        Some(size) if is_64bit && size.is_power_of_two() && (64..=1024).contains(&size) => Ok(()),
+        Some(32) if !is_64bit => Ok(()),
+        Some(size) if is_64bit => conflict(format!(
+            "descriptors of {size} bytes, expected a power of two from 64 to 1024 with 64bit"
+        )),
+        Some(size) => {
+            conflict(format!("descriptors of {size} bytes, expected 32 without the feature 64bit"))
+        }
+    }
+}
+
+/// Inodes of other systems keep other things where Linux has the lower half of their checksums
+/// (`l_i_checksum_lo`), and the Hurd more than that.
+fn check_system(options: &Options, features: Features) -> Result<()> {
+    let (system, lacks): (_, &[&str]) = match options.creator_os {
+        0 => return Ok(()),
+        1 => ("the Hurd", &["filetype", "huge_file", "metadata_csum", "ea_inode", "casefold"]),
+        _ => ("the system asked for (-o)", &["metadata_csum"]),
+    };
+    match features.names().iter().find(|it| lacks.contains(&it.as_str())) {
+        Some(name) => conflict(format!(
+            "{system} does not know the feature {name}: turn it off with -O ^{name}"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// 32 bytes that two runs with the same options and size share, and others do not.

@@ -74,7 +74,7 @@ pub(crate) fn shape(options: &Options, settings: &Settings) -> Result<Shape> {
         blocks: settings.blocks,
         blocks_per_group: clusters_per_group << ratio_bits,
         clusters_per_group,
-        desc_size: if is_64bit { 64 } else { 32 },
+        desc_size: options.desc_size.unwrap_or(if is_64bit { 64 } else { 32 }),
     };
     // Each round makes blocks or groups smaller, so this ends.
     loop {
@@ -246,6 +246,7 @@ impl Trial<'_> {
             OnErrors::Panic => 3,
         });
         set_times(&mut raw, options.time);
+        raw.s_creator_os.set(options.creator_os);
         raw.s_rev_level.set(options.revision);
         raw.s_feature_compat.set(self.features.compat.bits());
         raw.s_feature_incompat.set(self.features.incompat.bits());

@@ -24,6 +24,8 @@ const IN_THE_MAKING: u32 = 1 << 31;
 const TOGETHER: usize = 256 << 10;
 /// Descriptors as long as this are written as they are, without a copy.
 const DIRECT: usize = 64 << 10;
+/// `EXT2_ERROR_FS` of `s_state`.
+const ERRORS: u16 = 2;
 /// What is cleared at both ends, so that no other signature is left there.
 const ENDS: u64 = 64 << 10;
 
@@ -84,27 +86,8 @@ pub fn write(
     threads: NonZero<usize>,
     progress: &mut dyn Progress,
 ) -> Result<Written> {
-    if device.len() < plan.len() {
-        return Err(Error::TooSmall {
-            found: device.len(),
-            expected: plan.len(),
-            what: "the filesystem as planned".to_owned(),
-        });
-    }
-    let geo = &plan.geometry;
-    let items = plan.items(geo.desc_blocks() as usize * geo.block_size.len());
-    let mut run = Run {
-        plan,
-        sealer: Sealer::new(&plan.raw, plan.raw.s_uuid)?,
-        device,
-        progress,
-        copied: Copied::default(),
-        descriptors: Vec::new(),
-        written: Written::default(),
-        total: 0,
-        pending: Vec::with_capacity(TOGETHER + DIRECT),
-        pending_at: 0,
-    };
+    let mut run = Run::new(plan, device, progress)?;
+    let items = plan.items(run.descriptors_len());
     run.total = run.total_bytes(&items);
     run.wipe()?;
     // Crash from here on: nothing that any tool knows is left, and nothing is there yet.
@@ -121,6 +104,47 @@ pub fn write(
     // Crash here: a superblock with a feature that nobody knows. Without it e2fsck would look for
     // a copy, and take a filesystem for good whose copies are not all there.
     device.flush()?;
+    run.copies()?;
+    device.flush()?;
+    run.superblock(0)?;
+    device.flush()?;
+    Ok(run.written)
+}
+
+/// Writes superblocks and descriptors of `plan` and nothing else (`mke2fs -S`), for a filesystem
+/// that has lost them all: e2fsck then finds its files by their inodes. What the descriptors say of
+/// free space is a guess, and the superblock tells that there are errors.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_superblocks(
+    plan: &Plan,
+    device: &dyn BlockDevice,
+    progress: &mut dyn Progress,
+) -> Result<Written> {
+    use ext4_ondisk::group_desc::GroupFlags;
+    let mut plan = plan.clone();
+    let has_flags = plan.superblock.features.has_group_desc_csum();
+    let flags = if has_flags { GroupFlags::INODE_ZEROED } else { GroupFlags::empty() };
+    for state in &mut plan.groups {
+        // No inode is taken for unused, nothing for empty, and nobody zeroes a table later.
+        state.itable_unused = 0;
+        state.flags = flags;
+    }
+    plan.raw.s_state.set(plan.raw.s_state.get() | ERRORS);
+    // Where the journal lies is known to its inode only.
+    plan.raw.s_jnl_backup_type = 0;
+    plan.raw.s_jnl_blocks = Default::default();
+    plan.raw.update_checksum();
+    (plan.blocks, plan.data, plan.uuid_from) = (Vec::new(), Vec::new(), None);
+    let mut run = Run::new(&plan, device, progress)?;
+    let mut items = plan.items(run.descriptors_len());
+    items.retain(|(_, source)| matches!(source, Source::Descriptors(_)));
+    run.contents(NonZero::<usize>::MIN)?;
+    for (at, source) in items {
+        run.put(at, &source)?;
+    }
+    run.write_pending()?;
     run.copies()?;
     device.flush()?;
     run.superblock(0)?;
@@ -214,7 +238,38 @@ struct Run<'a> {
     pending_at: u64,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(
+        plan: &'a Plan,
+        device: &'a dyn BlockDevice,
+        progress: &'a mut dyn Progress,
+    ) -> Result<Self> {
+        if device.len() < plan.len() {
+            return Err(Error::TooSmall {
+                found: device.len(),
+                expected: plan.len(),
+                what: "the filesystem as planned".to_owned(),
+            });
+        }
+        Ok(Self {
+            plan,
+            sealer: Sealer::new(&plan.raw, plan.raw.s_uuid)?,
+            device,
+            progress,
+            copied: Copied::default(),
+            descriptors: Vec::new(),
+            written: Written::default(),
+            total: 0,
+            pending: Vec::with_capacity(TOGETHER + DIRECT),
+            pending_at: 0,
+        })
+    }
+
+    fn descriptors_len(&self) -> usize {
+        let geo = &self.plan.geometry;
+        geo.desc_blocks() as usize * geo.block_size.len()
+    }
+
     fn block(&self) -> u64 {
         u64::from(self.plan.geometry.block_size.bytes())
     }

@@ -9,6 +9,7 @@ mod kernel;
 mod places;
 mod random;
 mod reproducible;
+mod rescue;
 mod safety;
 
 use ext4_testkit::process::Output;
