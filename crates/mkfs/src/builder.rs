@@ -11,7 +11,7 @@ use crate::{
     tables::GroupTables,
 };
 use ext4_ondisk::{
-    features::{Incompat, RoCompat},
+    features::{Compat, Incompat, RoCompat},
     inode::{FileType, Inode, InodeFlags, InodeFormat},
     time::Timestamp,
 };
@@ -171,6 +171,12 @@ impl Builder {
             let ro_compat = raw.s_feature_ro_compat.get() | RoCompat::LARGE_FILE.bits();
             raw.s_feature_ro_compat.set(ro_compat);
         }
+    }
+
+    /// Files with attributes bring `ext_attr` with them (`ext4_xattr_update_super_block`).
+    pub(crate) fn note_attributes(&mut self) {
+        let raw = &mut self.shape.raw;
+        raw.s_feature_compat.set(raw.s_feature_compat.get() | Compat::EXT_ATTR.bits());
     }
 
     /// Keeps an inode of zeros.

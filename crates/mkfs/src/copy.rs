@@ -44,7 +44,6 @@ pub(crate) struct FileData {
 
 /// Where a file's data goes.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for plans with a tree"))]
 pub(crate) enum Place {
     /// To these blocks. They are in order of logical blocks, and bytes of them that the file has no
     /// data for become zeros.

@@ -70,7 +70,8 @@ pub struct Plan {
 /// [`Error::File`](crate::Error::File) when a file of the tree does not.
 pub fn plan(options: &Options, device_len: u64) -> Result<Plan> {
     let order = options.tree.as_deref().map(Order::new).transpose()?;
-    let settings = settings(options, order.as_ref(), device_len)?;
+    let mut settings = settings(options, order.as_ref(), device_len)?;
+    let attributes = std::mem::take(&mut settings.attributes);
     let shape = shape(options, &settings)?;
     let mut used = reserved(&shape);
     check_bad_blocks(options, &shape)?;
@@ -107,7 +108,7 @@ pub fn plan(options: &Options, device_len: u64) -> Result<Plan> {
         population: None,
         shape,
     };
-    builder.special_files(options, order.as_ref())?;
+    builder.special_files(options, order.as_ref(), &attributes)?;
     let uuid_from = settings.uuid_from.filter(|_| !builder.data.is_empty());
     finish(builder, options, overhead, uuid_from)
 }

@@ -1,23 +1,28 @@
 //! A tree of files put into the filesystem: inodes, directories, maps and places of contents. The
 //! contents themselves stay where they are until the plan is written.
 
+mod attributes;
 mod data;
 mod digest;
 mod file;
+mod kept;
 mod names;
 mod order;
 mod placing;
 mod space;
 
+pub(crate) use attributes::{Attributes, Room};
 pub(crate) use digest::digest;
 use file::Frame;
 pub(crate) use order::Order;
 pub use placing::Counts;
 
-use crate::{mapping::Segment, plan::Plan};
+use crate::{mapping::Segment, plan::Plan, quota::Usage};
+use ext4_dir::inline::Inline;
 use ext4_tree::Tree;
 use ext4_units::InodeNr;
 use file::{Made, Placed, Root};
+use kept::Kept;
 use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
 /// The files of a tree as they are placed. Their inodes are made from this when they are due: of a
@@ -33,6 +38,11 @@ pub(crate) struct Population {
     segments: Vec<Segment>,
     /// By place: roots of maps that need more than the inode.
     roots: BTreeMap<u32, Root>,
+    /// By place: directories inside their inodes.
+    inline_directories: BTreeMap<u32, Inline>,
+    attributes: Kept,
+    /// Values that are inodes which root and lost+found are charged for.
+    values_of_fixed: BTreeMap<InodeNr, u64>,
 }
 
 impl Population {
@@ -43,17 +53,17 @@ impl Population {
     }
 
     fn made(&self, placed: &Placed, place: u32) -> Made<'_> {
+        let first = placed.first_segment as usize;
         Made {
             links: placed.links,
             is_indexed: placed.is_indexed,
-            segments: self.segments_of(placed),
+            segments: &self.segments[first..first + placed.n_segments as usize],
             root: self.roots.get(&place),
+            set: self.attributes.set(placed.set),
+            file_acl: self.attributes.block(placed.block),
+            inline: placed.inline,
+            inline_directory: self.inline_directories.get(&place),
         }
-    }
-
-    fn segments_of(&self, placed: &Placed) -> &[Segment] {
-        let first = placed.first_segment as usize;
-        &self.segments[first..first + placed.n_segments as usize]
     }
 
     /// An inode's bytes, without checksum; `None` for one that is not of the tree.
@@ -66,13 +76,19 @@ impl Population {
         Some(bytes)
     }
 
-    /// Owner, group and sectors of each inode.
-    pub(crate) fn usage(&self) -> impl Iterator<Item = (u32, u32, u64)> + '_ {
+    /// Owner and group of each inode, and what they are charged for it.
+    pub(crate) fn usage(&self) -> impl Iterator<Item = (u32, u32, Usage)> + '_ {
         self.files.iter().zip(0..).map(|(placed, place)| {
             let attributes = &self.tree.node(placed.node).attributes;
-            let sectors = self.frame.sectors(&self.made(placed, place));
-            (attributes.uid, attributes.gid, sectors)
+            let made = self.made(placed, place);
+            let bytes = self.frame.sectors(&made) * 512;
+            (attributes.uid, attributes.gid, Usage { inodes: 1 + made.n_values(), bytes })
         })
+    }
+
+    /// Values that are inodes which root or lost+found is charged for.
+    pub(crate) fn values_of(&self, ino: InodeNr) -> u64 {
+        self.values_of_fixed.get(&ino).copied().unwrap_or(0)
     }
 }
 

@@ -29,7 +29,6 @@ pub(crate) enum Seal {
     /// A node of the file's extent tree.
     ExtentNode(InodeNr),
     /// Extended attributes.
-    #[expect(dead_code, reason = "for files with many attributes")]
     Xattr,
     /// The MMP block.
     Mmp,

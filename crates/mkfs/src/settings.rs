@@ -4,7 +4,8 @@ use crate::{
     error::{Error, Result, conflict},
     features,
     options::{Identity, Options},
-    populate::{self, Order},
+    populate::{self, Attributes, Order, Room},
+    shape::EXTRA_ISIZE,
     usage,
 };
 use ext4_ondisk::features::{Compat, Features, Incompat, RoCompat};
@@ -31,6 +32,8 @@ pub(crate) struct Settings {
     /// What the uuid is made of, where checksums of contents take part too.
     pub(crate) uuid_from: Option<[u8; 32]>,
     pub(crate) hash_seed: [u8; 16],
+    /// Extended attributes of the tree's files.
+    pub(crate) attributes: Attributes,
 }
 
 const MAX_32: u64 = (1 << 32) - 1;
@@ -65,13 +68,27 @@ pub(crate) fn settings(
     let cluster_ratio_bits = cluster_ratio_bits(options, features, block_size)?;
     let blocks = blocks >> cluster_ratio_bits << cluster_ratio_bits;
     let inode_size = inode_size(options, features, block_size)?;
+    let room = Room {
+        body: usize::from(inode_size.saturating_sub(128 + EXTRA_ISIZE)),
+        block: block_size.len(),
+        has_ea_inode: features.has_incompat(Incompat::EA_INODE),
+        has_inline_data: features.has_incompat(Incompat::INLINE_DATA),
+    };
+    let (attributes, needed) = match (&options.tree, order) {
+        (Some(tree), Some(order)) => {
+            let attributes = Attributes::new(tree, order, room)?;
+            let needed = inodes_needed(order, &attributes);
+            (attributes, needed)
+        }
+        _ => (Attributes::default(), 0),
+    };
     let inodes = inodes(
         options,
         features,
         (blocks, block_size),
         inode_size,
         (usage_ratio, cluster_ratio_bits),
-        order,
+        needed,
     )?;
     check_numbers(options, features, block_size)?;
     check_descriptors(options, features)?;
@@ -99,8 +116,13 @@ pub(crate) fn settings(
         per_group: options.blocks_per_group,
         log_groups_per_flex,
         uuid: identity(options.uuid, 0),
-        uuid_from: order.filter(|_| options.uuid == Identity::Derived).map(|_| derived),
+        // Hashes of values that are inodes follow from the uuid, so it has to be known now.
+        uuid_from: order
+            .filter(|_| attributes.values.is_empty())
+            .filter(|_| options.uuid == Identity::Derived)
+            .map(|_| derived),
         hash_seed: identity(options.hash_seed, 16),
+        attributes,
     })
 }
 
@@ -197,7 +219,7 @@ fn inodes(
     (blocks, block_size): (u64, BlockSize),
     inode_size: u16,
     (usage_ratio, cluster_ratio_bits): (u32, u32),
-    order: Option<&Order>,
+    needed: u64,
 ) -> Result<u32> {
     let bytes = blocks.saturating_mul(u64::from(block_size.bytes()));
     let cluster = block_size.bytes() << cluster_ratio_bits;
@@ -208,7 +230,7 @@ fn inodes(
     let wanted = match options.inodes {
         Some(count) => u64::from(count),
         None if options.inode_ratio.is_some() => bytes / u64::from(ratio),
-        None => (bytes / u64::from(ratio)).max(order.map_or(0, inodes_needed)),
+        None => (bytes / u64::from(ratio)).max(needed),
     };
     if wanted > MAX_32 && !features.has_incompat(Incompat::BIT64) {
         return conflict(format!("{wanted} inodes, expected below 2^32: raise the inode ratio"));
@@ -224,10 +246,10 @@ fn inodes(
 }
 
 /// Inodes for all files of a tree, for the reserved ones and for those that features ask for.
-fn inodes_needed(order: &Order) -> u64 {
+fn inodes_needed(order: &Order, attributes: &Attributes) -> u64 {
     const RESERVED: u64 = 11;
     const OF_FEATURES: u64 = 2;
-    RESERVED + OF_FEATURES + order.files.len() as u64
+    RESERVED + OF_FEATURES + (order.files.len() + attributes.values.len()) as u64
 }
 
 /// What has bounds of its own.

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result, conflict},
     journal, mapping,
     options::Options,
-    populate::{Order, Population},
+    populate::{Attributes, Order, Population},
     quota::{self, Usage},
     seal::{Block, Seal},
 };
@@ -55,7 +55,12 @@ struct Name<'a>(&'a [u8], Option<InodeNr>);
 impl Builder {
     /// Makes all of them, in the order in which mke2fs takes blocks for them; then the files of the
     /// tree, and then what depends on those.
-    pub(crate) fn special_files(&mut self, options: &Options, order: Option<&Order>) -> Result<()> {
+    pub(crate) fn special_files(
+        &mut self,
+        options: &Options,
+        order: Option<&Order>,
+        attributes: &Attributes,
+    ) -> Result<()> {
         for nr in 1..self.shape.geo.first_ino {
             self.put_empty_inode(ino(nr));
         }
@@ -87,7 +92,7 @@ impl Builder {
         let orphan_file = next;
         next += u32::from(features.has_compat(Compat::ORPHAN_FILE));
         if let (Some(tree), Some(order)) = (&options.tree, order) {
-            self.populate(tree, order, next)?;
+            self.populate(tree, (order, attributes), next)?;
         }
         self.quota(&kept, ino(project_quota))?;
         if features.has_compat(Compat::ORPHAN_FILE) {
@@ -316,11 +321,11 @@ impl Builder {
             return Ok(());
         }
         let [mut users, mut groups, mut projects] = [const { BTreeMap::new() }; 3];
-        let mut add = |uid: u32, gid: u32, projid: u32, sectors: u64| {
-            for (to, id) in [(&mut users, uid), (&mut groups, gid), (&mut projects, projid)] {
+        let mut add = |ids: [u32; 3], held: Usage| {
+            for (to, id) in [&mut users, &mut groups, &mut projects].into_iter().zip(ids) {
                 let usage: &mut Usage = to.entry(id).or_default();
-                usage.inodes += 1;
-                usage.bytes += sectors * 512;
+                usage.inodes += held.inodes;
+                usage.bytes += held.bytes;
             }
         };
         let first_ino = self.shape.geo.first_ino;
@@ -329,10 +334,16 @@ impl Builder {
                 continue;
             }
             let inode = Inode::decode_unverified(bytes, ino, &self.format)?;
-            add(inode.uid, inode.gid, inode.projid.unwrap_or(0), inode.sectors);
+            // A value of attributes is charged to those who have it.
+            if inode.flags.contains(InodeFlags::EA_INODE) {
+                continue;
+            }
+            let ids = [inode.uid, inode.gid, inode.projid.unwrap_or(0)];
+            let values = self.population.as_ref().map_or(0, |it| it.values_of(ino));
+            add(ids, Usage { inodes: 1 + values, bytes: inode.sectors * 512 });
         }
-        for (uid, gid, sectors) in self.population.iter().flat_map(Population::usage) {
-            add(uid, gid, 0, sectors);
+        for (uid, gid, held) in self.population.iter().flat_map(Population::usage) {
+            add([uid, gid, 0], held);
         }
         for &kind in kept {
             let raw = &mut self.shape.raw;

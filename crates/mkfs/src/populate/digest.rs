@@ -19,8 +19,7 @@ pub(crate) fn digest(tree: &Tree, order: &Order, to: &mut Sha256) {
         // No name is empty.
         bytes(to, b"");
     }
-    let fixed = order.directories.iter().map(|it| it.node).filter(|&it| order.place(it).is_none());
-    for node in fixed.chain(order.files.iter().copied()) {
+    for node in order.fixed().chain(order.files.iter().copied()) {
         let node = tree.node(node);
         let it = &node.attributes;
         to.update(it.perms.to_le_bytes());

@@ -1,13 +1,15 @@
 //! The blocks of a directory: built from all its names at once, and kept without their checksums.
 
-use super::order::{Directory, LOST_AND_FOUND};
-use super::placing::Placing;
+use super::{
+    order::{Directory, LOST_AND_FOUND, path_of},
+    placing::Placing,
+};
 use crate::{
     error::{Error, Result},
     seal::Seal,
     special::LOST_AND_FOUND_INO,
 };
-use ext4_dir::{BlockKind, Built, Context, Fill, Member, build};
+use ext4_dir::{BlockKind, Built, Context, Fill, Member, build, inline::Inline};
 use ext4_ondisk::{
     checksum::Csum,
     dir_entry::{FileType, TAIL_LEN},
@@ -58,6 +60,19 @@ impl Placing<'_> {
         Ok(names)
     }
 
+    /// A directory inside its inode.
+    pub(super) fn inline_names(&self, tree: &Tree, dir: Directory) -> Result<Inline> {
+        let context = self.dir_context(self.ino(dir.node));
+        let room = self.it.frame.body_len();
+        let refusal = |err| self.refusal(dir.node, &err);
+        let mut inline = Inline::new(&context, self.ino(dir.parent)).map_err(refusal)?;
+        for it in self.members(tree, dir.node) {
+            let fits = inline.insert(&context, room, it.name, it.ino, it.file_type);
+            assert!(fits.map_err(refusal)?, "their lengths were added up before");
+        }
+        Ok(inline)
+    }
+
     /// The entries of a directory, but for the dots.
     fn members<'t>(&self, tree: &'t Tree, dir: NodeId) -> Vec<Member<'t>> {
         let names = tree.names(dir).map(|(name, node)| Member {
@@ -76,7 +91,7 @@ impl Placing<'_> {
     }
 
     fn refusal(&self, dir: NodeId, err: &ext4_dir::Error) -> Error {
-        let path = super::order::path_of(&self.it.tree, dir);
+        let path = path_of(&self.it.tree, dir);
         Error::File { path, why: err.to_string() }
     }
 

@@ -102,6 +102,11 @@ impl Order {
         }
     }
 
+    /// Root, and the tree's lost+found.
+    pub(crate) fn fixed(&self) -> impl Iterator<Item = NodeId> {
+        std::iter::once(NodeId::ROOT).chain(self.lost_and_found)
+    }
+
     /// Names of a file; of a directory, what `i_links_count` counts.
     pub(crate) fn links(&self, node: NodeId) -> u32 {
         self.links[node.index()]

@@ -2,8 +2,11 @@
 //! contents, each in the order of inodes.
 
 use super::{
-    Frame, Order, Population, data,
+    Attributes, Frame, Order, Population,
+    attributes::NONE,
+    data,
     file::{Made, Placed, Root, is_fast},
+    kept::{Copies, Kept, data_at},
     names::Names,
     order::{self, Directory, links_count, path_of, refused},
     space::Space,
@@ -52,25 +55,49 @@ impl fmt::Display for Counts {
 pub(super) struct Placing<'a> {
     pub(super) builder: &'a mut Builder,
     pub(super) order: &'a Order,
+    pub(super) attributes: &'a Attributes,
+    pub(super) copies: Copies,
     space: Space,
     /// What comes of it.
     pub(super) it: Population,
 }
 
+/// What blocks are taken for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    pub(super) ino: InodeNr,
+    /// The file; `None` when they are for attributes, which several may share.
+    pub(super) node: Option<NodeId>,
+}
+
 impl Builder {
     /// Puts the files of `tree` into the filesystem, with inodes from `first` on. The caller has
     /// made lost+found if the tree has none.
-    pub(crate) fn populate(&mut self, tree: &Arc<Tree>, order: &Order, first: u32) -> Result<()> {
+    pub(crate) fn populate(
+        &mut self,
+        tree: &Arc<Tree>,
+        (order, attributes): (&Order, &Attributes),
+        first: u32,
+    ) -> Result<()> {
         let geo = &self.shape.geo;
-        let expected = u64::from(first - 1) + order.files.len() as u64;
+        let n_new = order.files.len() + attributes.values.len();
+        let expected = u64::from(first - 1) + n_new as u64;
         if expected > u64::from(geo.inodes_count) {
             return Err(Error::TooFewInodes { found: geo.inodes_count, expected });
         }
         let start = geo.first_data_block;
         let all = BlockRange::new(start, geo.blocks_count - start.0);
         let frame = Frame::new(&self.shape, self.format);
-        let nowhere =
-            |&node| Placed { node, first_segment: 0, n_segments: 0, links: 0, is_indexed: false };
+        let nowhere = |&node| Placed {
+            node,
+            first_segment: 0,
+            n_segments: 0,
+            links: 0,
+            is_indexed: false,
+            inline: None,
+            set: NONE,
+            block: NONE,
+        };
         let space = Space::new(&self.used, all, frame.ratio);
         let it = Population {
             tree: Arc::clone(tree),
@@ -80,8 +107,14 @@ impl Builder {
             files: order.files.iter().map(nowhere).collect(),
             segments: Vec::new(),
             roots: BTreeMap::new(),
+            inline_directories: BTreeMap::new(),
+            attributes: Kept::default(),
+            values_of_fixed: BTreeMap::new(),
         };
-        let mut placing = Placing { builder: self, order, space, it };
+        let copies = Copies::default();
+        let mut placing = Placing { builder: self, order, attributes, copies, space, it };
+        // Root and lost+found are made with their attributes.
+        placing.attributes()?;
         placing.directories()?;
         let nodes = placing.small_files()?;
         placing.contents(nodes)?;
@@ -101,11 +134,19 @@ impl Placing<'_> {
         .unwrap_or(crate::special::LOST_AND_FOUND_INO)
     }
 
-    /// Takes blocks for a file.
-    fn take(&mut self, node: NodeId, n: u64) -> Result<Vec<BlockRange>> {
+    pub(super) fn owner(&self, node: NodeId) -> Owner {
+        Owner { ino: self.ino(node), node: Some(node) }
+    }
+
+    /// Takes blocks.
+    pub(super) fn take(&mut self, owner: Owner, n: u64) -> Result<Vec<BlockRange>> {
         let mut runs = Vec::with_capacity(1);
         if !self.space.take(n, &mut runs) {
-            return Err(Error::NoRoom { what: path_of(&self.it.tree, node), blocks: n });
+            let what = match owner.node {
+                Some(node) => path_of(&self.it.tree, node),
+                None => "extended attributes".to_owned(),
+            };
+            return Err(Error::NoRoom { what, blocks: n });
         }
         for run in &runs {
             let whole = run.len.next_multiple_of(self.it.frame.ratio);
@@ -114,16 +155,19 @@ impl Placing<'_> {
         Ok(runs)
     }
 
-    /// Keeps where a file's blocks are. Those of root and lost+found, whose inodes are made at once,
-    /// are not kept here.
+    /// Keeps where a file's blocks are, and its attributes. Those of root and lost+found, whose
+    /// inodes are made at once, are not kept here.
     fn put(&mut self, node: NodeId, segments: &[Segment], root: Option<Root>) -> Result<()> {
         let links = self.links(node)?;
+        let of_node = self.attributes.of_node(node);
         let Some(place) = self.order.place(node) else { return Ok(()) };
+        let block = self.block_of(of_node.set);
         let number = |n: usize| u32::try_from(n).expect("fewer runs than the memory holds");
         let placed = &mut self.it.files[place as usize];
         placed.links = links;
         placed.first_segment = number(self.it.segments.len());
         placed.n_segments = number(segments.len());
+        (placed.inline, placed.set, placed.block) = (of_node.inline, of_node.set, block);
         self.it.segments.extend_from_slice(segments);
         if let Some(root) = root {
             self.it.roots.insert(place, root);
@@ -149,23 +193,23 @@ impl Placing<'_> {
 
     /// The blocks of the map over `segments`: first those of `nodes`, then more where the file is in
     /// more pieces than was thought.
-    fn map(
+    pub(super) fn map(
         &mut self,
-        node: NodeId,
+        owner: Owner,
         segments: &[Segment],
         mut nodes: Vec<BlockNr>,
     ) -> Result<Option<Root>> {
         let frame = self.it.frame;
         let needed = frame.map_nodes(segments);
         while nodes.len() < needed {
-            let runs = self.take(node, 1)?;
+            let runs = self.take(owner, 1)?;
             nodes.extend(runs.iter().map(|it| it.start));
         }
         if needed == 0 {
             return Ok(None);
         }
         let (Mapping { i_block, nodes }, seal) = if frame.is_extents {
-            let seal = Seal::ExtentNode(self.ino(node));
+            let seal = Seal::ExtentNode(owner.ino);
             (mapping::extent_tree(segments, &nodes, frame.size), seal)
         } else {
             (mapping::block_map(segments, &nodes, frame.size), Seal::None)
@@ -185,24 +229,36 @@ impl Placing<'_> {
 
     fn directory(&mut self, dir: Directory) -> Result<()> {
         let tree = Arc::clone(&self.it.tree);
-        let ino = self.ino(dir.node);
+        let owner = self.owner(dir.node);
+        let ino = owner.ino;
         self.it.counts.directories += 1;
+        if self.attributes.of_node(dir.node).inline.is_some() {
+            return self.inline_directory(&tree, dir);
+        }
         let Names { blocks, is_indexed } = self.names(&tree, dir)?;
         self.it.counts.indexed += u64::from(is_indexed);
-        let runs = self.take(dir.node, blocks.len() as u64)?;
+        let runs = self.take(owner, blocks.len() as u64)?;
         let segments = mapping::dense(&runs);
-        let root = self.map(dir.node, &segments, Vec::new())?;
+        let root = self.map(owner, &segments, Vec::new())?;
         let places = runs.iter().flat_map(|it| it.iter());
         let blocks = places.zip(blocks).map(|(at, (bytes, seal))| Block::new(at, bytes, seal));
         self.builder.blocks.extend(blocks);
         if self.order.place(dir.node).is_none() {
+            let set = self.attributes.of_node(dir.node).set;
+            let block = self.block_of(set);
             let made = Made {
                 links: self.links(dir.node)?,
                 is_indexed,
                 segments: &segments,
                 root: root.as_ref(),
+                set: self.it.attributes.set(set),
+                file_acl: self.it.attributes.block(block),
+                inline: None,
+                inline_directory: None,
             };
+            let n_values = made.n_values();
             let inode = self.it.frame.inode(tree.node(dir.node), &made);
+            self.it.values_of_fixed.insert(ino, n_values);
             self.builder.put_inode(ino, &inode)?;
             let name = if ino == InodeNr::ROOT { "root directory" } else { "lost+found" };
             self.builder.files.push(SpecialFile { name, ino, blocks: runs });
@@ -216,6 +272,15 @@ impl Placing<'_> {
         Ok(())
     }
 
+    fn inline_directory(&mut self, tree: &Tree, dir: Directory) -> Result<()> {
+        let inline = self.inline_names(tree, dir)?;
+        if let Some(place) = self.order.place(dir.node) {
+            self.it.inline_directories.insert(place, inline);
+        }
+        self.builder.directories.push(self.ino(dir.node));
+        self.put(dir.node, &[], None)
+    }
+
     /// Everything but directories and contents; the blocks for the maps of regular files are taken,
     /// by node.
     fn small_files(&mut self) -> Result<BTreeMap<NodeId, Vec<BlockNr>>> {
@@ -226,6 +291,9 @@ impl Placing<'_> {
                 Kind::Directory(_) => {}
                 Kind::Regular(contents) => {
                     self.check_size(node, contents)?;
+                    if self.attributes.of_node(node).inline.is_some() {
+                        continue;
+                    }
                     let nodes = self.nodes_for(node, contents)?;
                     if !nodes.is_empty() {
                         maps.insert(node, nodes);
@@ -274,7 +342,7 @@ impl Placing<'_> {
         let n_nodes = frame.map_nodes(&data::not_placed(&blocks));
         let mut nodes = Vec::with_capacity(n_nodes);
         for _ in 0..n_nodes {
-            let runs = self.take(node, 1)?;
+            let runs = self.take(self.owner(node), 1)?;
             nodes.extend(runs.iter().map(|it| it.start));
         }
         Ok(nodes)
@@ -290,7 +358,7 @@ impl Placing<'_> {
             let why = format_args!("a target of {} bytes, expected at most {most}", target.len());
             return refused(&self.it.tree, node, why);
         }
-        let runs = self.take(node, 1)?;
+        let runs = self.take(self.owner(node), 1)?;
         let at = runs.first().map_or(BlockNr(0), |it| it.start);
         self.builder.blocks.push(Block::new(at, target.to_vec(), Seal::None));
         self.put(node, &mapping::dense(&runs), None)
@@ -304,11 +372,21 @@ impl Placing<'_> {
             let Kind::Regular(contents) = &tree.node(node).kind else { continue };
             self.it.counts.regular += 1;
             self.it.counts.bytes += contents.data_len();
+            if let Some(len) = self.attributes.of_node(node).inline {
+                let rest_at = data_at(frame.format.inode_size(), len);
+                self.put(node, &[], None)?;
+                if !contents.data.is_empty() {
+                    let place = Place::Inline { rest_at };
+                    self.builder.data.push(FileData { node, ino: self.ino(node), place });
+                }
+                continue;
+            }
             let blocks = data::blocks_of(&contents.data, frame.size);
-            let runs = self.take(node, data::space_for(&blocks, frame.ratio))?;
+            let runs = self.take(self.owner(node), data::space_for(&blocks, frame.ratio))?;
             segments.clear();
             data::lay(&blocks, frame.ratio, &runs, &mut segments);
-            let root = self.map(node, &segments, maps.remove(&node).unwrap_or_default())?;
+            let root =
+                self.map(self.owner(node), &segments, maps.remove(&node).unwrap_or_default())?;
             self.put(node, &segments, root)?;
             if !segments.is_empty() {
                 let place = Place::Blocks(segments.clone());

@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test's helper too a panic is the answer")]
 
+mod kernel;
 mod populate;
 mod trees;

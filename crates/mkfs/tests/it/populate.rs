@@ -8,10 +8,10 @@ use ext4_tree::{NodeId, Tree};
 use std::{num::NonZero, sync::Arc};
 
 /// Kind, features, and the rest.
-type Set = (Kind, &'static str, fn(&mut Options));
+pub(crate) type Set = (Kind, &'static str, fn(&mut Options));
 
 /// Option sets that lay files out each in its own way.
-const SETS: &[Set] = &[
+pub(crate) const SETS: &[Set] = &[
     (Kind::Ext4, "", |_| {}),
     (Kind::Ext4, "", |it| it.block_size = ext4_units::BlockSize::from_bytes(4096)),
     (Kind::Ext4, "", |it| it.block_size = ext4_units::BlockSize::from_bytes(65536)),
@@ -27,11 +27,21 @@ const SETS: &[Set] = &[
     (Kind::Ext4, "^metadata_csum,^extra_isize", |it| it.inode_size = Some(128)),
     (Kind::Ext4, "^has_journal,metadata_csum_seed,large_dir", |it| it.inode_size = Some(1024)),
     (Kind::Ext4, "^flex_bg", |it| it.blocks_per_group = Some(1024)),
+    (Kind::Ext4, "inline_data", |_| {}),
+    (Kind::Ext4, "inline_data,^metadata_csum,quota", |it| it.inode_size = Some(512)),
+    (Kind::Ext4, "ea_inode,quota,project", |_| {}),
+    (Kind::Ext4, "ea_inode,bigalloc,quota,inline_data", |_| {}),
+    (Kind::Ext2, "ea_inode,^ext_attr", |_| {}),
 ];
 
 const LEN: u64 = 96 << 20;
 
-fn options(kind: Kind, words: &str, change: fn(&mut Options), tree: &Arc<Tree>) -> Options {
+pub(crate) fn options(
+    kind: Kind,
+    words: &str,
+    change: fn(&mut Options),
+    tree: &Arc<Tree>,
+) -> Options {
     let mut options = Options { kind, tree: Some(Arc::clone(tree)), ..Options::default() };
     options.features = features::parse(words).unwrap();
     change(&mut options);
@@ -42,7 +52,7 @@ fn ext4(tree: Tree) -> Options {
     options(Kind::Ext4, "", |_| {}, &Arc::new(tree))
 }
 
-fn written(plan: &Plan) -> MemoryDevice {
+pub(crate) fn written(plan: &Plan) -> MemoryDevice {
     let device = MemoryDevice::new(vec![0; usize::try_from(plan.len()).unwrap()]);
     write(plan, &device, NonZero::new(2).unwrap(), &mut ()).unwrap();
     device
@@ -64,6 +74,24 @@ fn e2fsck_finds_nothing_in_any_layout() {
             let fsck = oracle::e2fsck_device(&written(&plan), FsckMode::Check).unwrap();
             assert!(fsck.is_clean(), "{kind:?} {words}: {fsck:?}");
         }
+    }
+}
+
+#[test]
+fn e2fsck_finds_nothing_in_any_attributes() {
+    if oracle::skip_without(&[Need::E2fsck]) {
+        return;
+    }
+    let [small, all] = [false, true].map(|has_large| Arc::new(trees::attributed(has_large)));
+    for (kind, words, change) in SETS {
+        let tree = if words.contains("ea_inode") { &all } else { &small };
+        let options = options(*kind, words, *change, tree);
+        if options.revision == 0 {
+            continue;
+        }
+        let plan = plan(&options, LEN).unwrap();
+        let fsck = oracle::e2fsck_device(&written(&plan), FsckMode::Check).unwrap();
+        assert!(fsck.is_clean(), "{kind:?} {words}: {fsck:?}");
     }
 }
 

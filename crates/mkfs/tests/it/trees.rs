@@ -100,3 +100,62 @@ pub(crate) fn crowded() -> Tree {
     }
     tree
 }
+
+fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let mut bytes = 2_u32.to_le_bytes().to_vec();
+    for (tag, perms, id) in entries {
+        bytes.extend_from_slice(&tag.to_le_bytes());
+        bytes.extend_from_slice(&perms.to_le_bytes());
+        bytes.extend_from_slice(&id.to_le_bytes());
+    }
+    bytes
+}
+
+/// Attributes of all kinds: in inodes, in blocks that files share, more of them than one block can
+/// count, and large ones if they may be.
+pub(crate) fn attributed(has_large: bool) -> Tree {
+    let mut tree = root();
+    let access = acl(&[
+        (0x01, 6, u32::MAX),
+        (0x02, 4, 1234),
+        (0x04, 4, u32::MAX),
+        (0x10, 4, u32::MAX),
+        (0x20, 4, u32::MAX),
+    ]);
+    let with = |mut node: Node, xattrs: &[(&str, &[u8])]| {
+        let own = |&(name, value): &(&str, &[u8])| (name.as_bytes().into(), value.into());
+        node.attributes.xattrs = xattrs.iter().map(own).collect();
+        node
+    };
+    let label: &[u8] = b"system_u:object_r:usr_t:s0\0";
+    tree.node_mut(NodeId::ROOT).attributes.xattrs =
+        with(directory(), &[("user.root", &[7; 300]), ("security.selinux", label)])
+            .attributes
+            .xattrs;
+    let mut add =
+        |dir: NodeId, name: &str, node: Node| tree.add(dir, name.as_bytes(), node).unwrap();
+    let lost = with(directory(), &[("security.selinux", label)]);
+    let lost = add(NodeId::ROOT, "lost+found", lost);
+    add(lost, "kept", with(file(20), &[("user.x", b"")]));
+    let dir = with(
+        directory(),
+        &[("system.posix_acl_default", &access), ("system.posix_acl_access", &access)],
+    );
+    let dir = add(NodeId::ROOT, "dir", dir);
+    for nr in 0..2100 {
+        let big = if nr % 2 == 0 { [1; 400] } else { [2; 400] };
+        let set: &[(&str, &[u8])] =
+            &[("security.selinux", label), ("user.big", &big), ("user.empty", b"")];
+        let len = if nr % 10 == 0 { nr % 150 } else { 0 };
+        add(dir, &format!("{nr}"), with(file(len), set));
+    }
+    add(dir, "link", with(symlink(b"x"), &[("security.selinux", label), ("trusted.t", b"1")]));
+    add(dir, "long link", with(symlink(&[b'y'; 200]), &[("security.selinux", label)]));
+    if has_large {
+        let large = vec![9; 30_000];
+        add(dir, "large1", with(file(1), &[("user.large", &large), ("user.more", &[1; 700])]));
+        add(dir, "large2", with(directory(), &[("user.large", &large)]));
+        add(dir, "large3", with(file(3), &[("user.large", &vec![8; 65_536])]));
+    }
+    tree
+}
