@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a program reads the clock")]
 fn run(mode: &str, image: &OsString) -> Result<u8, Box<dyn std::error::Error>> {
     let open = if mode == "-n" { OpenMode::ReadOnly } else { OpenMode::Exclusive };
     let device: Arc<dyn BlockDevice> =
@@ -43,12 +44,8 @@ fn run(mode: &str, image: &OsString) -> Result<u8, Box<dyn std::error::Error>> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let overlay = Arc::new(recover(&device, now));
     let is_recovered = overlay.held_bytes() > 0;
-    let options = Options {
-        now: now.as_secs(),
-        threads: 2,
-        is_preen: mode == "-p",
-        superblock: None,
-    };
+    let options =
+        Options { now: now.as_secs(), threads: 2, is_preen: mode == "-p", superblock: None };
     let outcome = check(&overlay, &options, &mut Yes);
     if let Ok(outcome) = &outcome {
         for it in &outcome.findings {
@@ -78,7 +75,8 @@ fn recover(device: &Arc<dyn BlockDevice>, now: Duration) -> Overlay {
         let mut options = RecoverOptions::new(Clock::fixed(now));
         options.scope = scope;
         let mut report = ext4_fs::Report::default();
-        let done = recover_into(&as_device, &options, &mut report).and_then(|fs| fs.close());
+        let done =
+            recover_into(&as_device, &options, &mut report).and_then(ext4_fs::Filesystem::close);
         match done {
             Ok(()) if report.is_clean() => {}
             Ok(()) => best = next.fork(),

@@ -15,6 +15,14 @@ pub enum Error {
     /// No superblock is usable, and none of the copies; nothing can be said of the rest.
     #[error("no superblock: {0}")]
     NoSuperblock(String),
+    /// The device ends before the filesystem does, and nothing may be changed then.
+    #[error("the filesystem has {blocks} blocks, but its device only {device}")]
+    TooShort {
+        /// Blocks of the filesystem.
+        blocks: u64,
+        /// Blocks of that size that the device has.
+        device: u64,
+    },
     /// A feature that is not known: what it changes on disk cannot be judged.
     #[error("{0}")]
     Unsupported(String),

@@ -1,6 +1,6 @@
 //! The one way in which a pass tells what it met and learns whether to mend it.
 
-use crate::{Error, Finding, Place, Preen, Problem, Result};
+use crate::{Error, Finding, Place, Preen, Problem, Result, pass0::Todo};
 use std::{collections::HashSet, fmt};
 
 /// Most findings that are kept; more are counted.
@@ -43,6 +43,8 @@ pub(crate) struct Gate<'a> {
     pub(crate) fixed: u64,
     /// What was left, in all rounds.
     pub(crate) left: u64,
+    /// What passes leave to later ones.
+    pub(crate) todo: Todo,
     /// What was declined before, and is not asked again.
     declined: HashSet<(&'static str, Place)>,
 }
@@ -63,6 +65,7 @@ impl<'a> Gate<'a> {
             not_kept: 0,
             fixed: 0,
             left: 0,
+            todo: Todo::default(),
             declined: HashSet::new(),
         }
     }

@@ -1,15 +1,25 @@
 //! Pass 0: a superblock and descriptors to work with, and what is wrong with them.
 
+mod copies;
+mod fields;
+mod foreign;
+mod primary;
+mod superblock;
+mod todo;
+
+pub(crate) use todo::Todo;
+
 use crate::{Error, Options, Result, facts::Facts, gate::Gate, image::Image, session::Session};
-use ext4_blockdev::{BlockDevice as _, Overlay};
+use ext4_blockdev::Overlay;
 use ext4_ondisk::{
+    Corrupt,
     geometry::Geometry,
     group_desc::{DescFormat, GroupDesc},
     inode::InodeFormat,
-    superblock::{RawSuperblock, Superblock},
+    superblock::Superblock,
 };
+use ext4_units::GroupNr;
 use std::sync::Arc;
-use zerocopy::{FromZeros as _, IntoBytes as _};
 
 /// Opens the filesystem in `overlay` for one round.
 pub(crate) fn open<'r, 'a>(
@@ -17,23 +27,16 @@ pub(crate) fn open<'r, 'a>(
     options: &Options,
     gate: &'r mut Gate<'a>,
 ) -> Result<Session<'r, 'a>> {
-    let mut raw = RawSuperblock::new_zeroed();
-    overlay.read_at(RawSuperblock::OFFSET, raw.as_mut_bytes())?;
-    Superblock::check_magic(&raw).map_err(|it| Error::NoSuperblock(it.to_string()))?;
-    let sb =
-        Superblock::decode_unverified(&raw).map_err(|it| Error::NoSuperblock(it.to_string()))?;
+    let unusable = |it: Corrupt| Error::NoSuperblock(it.to_string());
+    let raw = primary::find(overlay, options, gate)?;
+    let sb = Superblock::decode_unverified(&raw).map_err(unusable)?;
+    let raw = superblock::check(raw, sb, overlay, options, gate)?;
+    let sb = Superblock::decode_unverified(&raw).map_err(unusable)?;
     let geo = Geometry::new(&sb);
     let image = Image::new(Arc::clone(overlay), sb.block_size);
     let desc_format = DescFormat::new(&sb);
-    let mut descs = Vec::new();
-    for group in geo.groups() {
-        let (blk, offset) = geo.desc_place(group);
-        let block = image.read(blk)?;
-        let bytes = block.get(offset..).unwrap_or_default();
-        let desc = GroupDesc::decode_unverified(bytes, group, &desc_format);
-        descs.push(desc.map_err(|it| Error::NoSuperblock(it.to_string()))?);
-    }
-    Ok(Session {
+    let descs = read_descriptors(&image, &geo, &desc_format)?;
+    let mut session = Session {
         gate,
         image,
         format: InodeFormat::new(&sb),
@@ -45,5 +48,25 @@ pub(crate) fn open<'r, 'a>(
         raw,
         sb,
         geo,
-    })
+    };
+    superblock::name(&mut session)?;
+    Ok(session)
+}
+
+/// All descriptors, as they are. One outside of the device is all zeros.
+fn read_descriptors(image: &Image, geo: &Geometry, format: &DescFormat) -> Result<Vec<GroupDesc>> {
+    let mut descs = Vec::new();
+    let nothing = vec![0; format.desc_size()];
+    for nr in 0..geo.desc_blocks() {
+        let blk = geo.desc_block(nr);
+        let block = if blk.0 < image.n_blocks() { image.read(blk)? } else { Vec::new() };
+        let first = nr * geo.descs_per_block();
+        for index in 0..geo.descs_per_block().min(geo.groups_count - first) {
+            let at = index as usize * format.desc_size();
+            let bytes = block.get(at..at + format.desc_size()).unwrap_or(&nothing);
+            let desc = GroupDesc::decode_unverified(bytes, GroupNr(first + index), format);
+            descs.push(desc.map_err(|it| Error::NoSuperblock(it.to_string()))?);
+        }
+    }
+    Ok(descs)
 }

@@ -1,0 +1,219 @@
+//! A superblock to work with: the first one, that with a field or two made right, or a copy of it.
+
+use super::{
+    copies::{self, Copy},
+    fields, foreign,
+};
+use crate::{
+    Error, Options, Place, Result,
+    gate::Gate,
+    problem::pass0::{SUPERBLOCK_CHECKSUM, SUPERBLOCK_DAMAGED},
+};
+use ext4_blockdev::{BlockDevice, Overlay};
+use ext4_ondisk::{
+    features::{Compat, Incompat, Operation, RoCompat, check},
+    superblock::{RawSuperblock, Superblock},
+};
+use zerocopy::IntoBytes as _;
+
+/// Most fields that are made right one by one; with more the whole is not worth it.
+const MOST_FIELDS: usize = 8;
+
+/// Why a superblock is not to be used as it is.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    /// It is none, or a field is impossible.
+    Unusable(String),
+    /// Features that nobody knows.
+    Features(String),
+    /// It makes sense, but its checksum is wrong.
+    Checksum(String),
+    /// It makes sense, but for a larger device.
+    TooLarge(String),
+}
+
+impl Fault {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Unusable(it) | Self::Features(it) | Self::Checksum(it) | Self::TooLarge(it) => it,
+        }
+    }
+}
+
+/// What a superblock says, if it can be used on a device of `len` bytes.
+pub(super) fn judge(raw: &RawSuperblock, len: u64) -> std::result::Result<Superblock, Fault> {
+    let unusable = |it: ext4_ondisk::Corrupt| Fault::Unusable(it.fault.into_owned());
+    Superblock::check_magic(raw).map_err(unusable)?;
+    let sb = Superblock::decode_unverified(raw).map_err(unusable)?;
+    if raw.s_rev_level.get() > 1 {
+        return Err(Fault::Unusable(format!("revision {}, expected 0 or 1", raw.s_rev_level)));
+    }
+    if let Some(names) = unknown_features(&sb) {
+        return Err(Fault::Features(names));
+    }
+    if raw.has_checksum() {
+        let (found, expected) = (raw.s_checksum.get(), raw.checksum());
+        if raw.s_checksum_type != 1 || found != expected {
+            let text = format!("checksum {found:#010x}, expected {expected:#010x}");
+            return Err(Fault::Checksum(text));
+        }
+    }
+    let blocks = len >> sb.block_size.bits();
+    if sb.blocks_count > blocks {
+        let text = format!("{} blocks on a device of {blocks}", sb.blocks_count);
+        return Err(Fault::TooLarge(text));
+    }
+    Ok(sb)
+}
+
+/// Features that nobody knows, by name.
+fn unknown_features(sb: &Superblock) -> Option<String> {
+    let compat = sb.features.compat.bits() & !(Compat::all().bits() & KNOWN_COMPAT);
+    let ro_compat = sb.features.ro_compat.bits() & !KNOWN_RO_COMPAT;
+    if let Err(err) = check(Operation::Read, sb.features) {
+        return Some(err.to_string());
+    }
+    let unknown = ext4_ondisk::features::Features {
+        compat: Compat::from_bits_retain(compat),
+        incompat: Incompat::empty(),
+        ro_compat: RoCompat::from_bits_retain(ro_compat),
+    };
+    let names = unknown.names();
+    (!names.is_empty()).then(|| format!("features that are not known: {}", names.join(", ")))
+}
+
+/// Those that have a name in the kernel or in e2fsprogs.
+const KNOWN_COMPAT: u32 = 0x1E3F | 0x40;
+const KNOWN_RO_COMPAT: u32 = 0x1_F77B;
+
+/// Finds the superblock that the round works with. What had to be done for it is in the overlay.
+pub(super) fn find(
+    overlay: &Overlay,
+    options: &Options,
+    gate: &mut Gate<'_>,
+) -> Result<RawSuperblock> {
+    if let Some((block, size)) = options.superblock
+        && !gate.todo.has_used_copy
+    {
+        gate.todo.has_used_copy = true;
+        let copy = copies::asked_for(overlay, block, size)?;
+        if let Some(raw) = take(overlay, gate, &copy, "that copy was asked for")? {
+            return Ok(raw);
+        }
+    }
+    let Some(primary) = copies::read(overlay, RawSuperblock::OFFSET)? else {
+        let len = overlay.len();
+        return Err(Error::NoSuperblock(format!("the device has only {len} bytes")));
+    };
+    let Err(fault) = judge(&primary, overlay.len()) else { return Ok(primary) };
+    let copy = copies::best(overlay, Some(&primary))?;
+    let agrees = copy.as_ref().is_some_and(|it| copies::same_frame(&it.raw, &primary));
+    match (&fault, &copy) {
+        (Fault::TooLarge(_), None) => return Ok(primary),
+        (Fault::TooLarge(_), Some(_)) if agrees => return Ok(primary),
+        (Fault::Checksum(text), _) if agrees || copy.is_none() => {
+            return renew_checksum(overlay, gate, primary, text);
+        }
+        (Fault::Features(text), None) => return Err(Error::Unsupported(text.clone())),
+        (_, Some(copy)) => {
+            if let Some(raw) = take(overlay, gate, copy, fault.text())? {
+                return Ok(raw);
+            }
+        }
+        (_, None) => {
+            if let Some(raw) = by_fields(overlay, gate, &primary)? {
+                return Ok(raw);
+            }
+        }
+    }
+    Err(no_superblock(overlay, &primary, &fault)?)
+}
+
+/// Puts a copy into the place of the first superblock; `None` when that is not wanted.
+fn take(
+    overlay: &Overlay,
+    gate: &mut Gate<'_>,
+    copy: &Copy,
+    why: &str,
+) -> Result<Option<RawSuperblock>> {
+    let place = Place::what("superblock");
+    let expected = format!("that of the copy in block {}", copy.block);
+    if !gate.fix(&SUPERBLOCK_DAMAGED, place, why, expected)? {
+        return Ok(None);
+    }
+    gate.todo.has_used_copy = true;
+    let mut raw = copy.raw.clone();
+    raw.s_block_group_nr.set(0);
+    // Copies are not told what is in use.
+    raw.s_state.set(0);
+    put(overlay, &mut raw)?;
+    Ok(Some(raw))
+}
+
+/// Writes the first superblock, with its checksum renewed.
+pub(super) fn put(overlay: &Overlay, raw: &mut RawSuperblock) -> Result<()> {
+    raw.update_checksum();
+    overlay.write_at(RawSuperblock::OFFSET, raw.as_bytes())?;
+    Ok(())
+}
+
+/// A superblock that makes sense, and agrees with a copy if there is one: the checksum is wrong.
+fn renew_checksum(
+    overlay: &Overlay,
+    gate: &mut Gate<'_>,
+    mut raw: RawSuperblock,
+    text: &str,
+) -> Result<RawSuperblock> {
+    if gate.fix(&SUPERBLOCK_CHECKSUM, Place::what("superblock"), text, "")? {
+        raw.s_checksum_type = 1;
+        put(overlay, &mut raw)?;
+    }
+    Ok(raw)
+}
+
+/// Without a copy: makes those fields right that follow from others. `None` when that does not lead
+/// to a superblock that can be used, or is not wanted.
+fn by_fields(
+    overlay: &Overlay,
+    gate: &mut Gate<'_>,
+    primary: &RawSuperblock,
+) -> Result<Option<RawSuperblock>> {
+    let mut raw = primary.clone();
+    let mut mends = Vec::new();
+    // The checksum of what comes out is made anew: what is asked is whether it would be usable.
+    let is_usable = |raw: &RawSuperblock| match judge(raw, overlay.len()) {
+        Ok(_) | Err(Fault::TooLarge(_) | Fault::Checksum(_)) => true,
+        Err(_) => false,
+    };
+    while !is_usable(&raw) {
+        let mend = fields::next(&raw, overlay)?;
+        match mend {
+            Some(mend) if mends.len() < MOST_FIELDS => {
+                raw = mend.raw.clone();
+                mends.push(mend);
+            }
+            _ => return Ok(None),
+        }
+    }
+    for mend in mends {
+        let place = Place::what("superblock");
+        if !gate.fix(mend.problem, place, mend.found, mend.expected)? {
+            return Ok(None);
+        }
+    }
+    put(overlay, &mut raw)?;
+    Ok(Some(raw))
+}
+
+/// What to tell where nothing helps.
+fn no_superblock(overlay: &Overlay, primary: &RawSuperblock, fault: &Fault) -> Result<Error> {
+    if let Fault::Features(text) = fault {
+        return Ok(Error::Unsupported(text.clone()));
+    }
+    let other =
+        if primary.s_magic.get() == RawSuperblock::MAGIC { None } else { foreign::name(overlay)? };
+    Ok(Error::NoSuperblock(match other {
+        Some(what) => format!("the device holds {what}"),
+        None => format!("{}, and no copy that could be used", fault.text()),
+    }))
+}

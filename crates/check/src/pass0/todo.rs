@@ -1,0 +1,17 @@
+//! What one pass begins and a later one, maybe of the next round, has to finish.
+
+/// What is still to be made anew.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a task of its own")]
+pub(crate) struct Todo {
+    /// A copy of the superblock has taken the first one's place, or was asked about.
+    pub(crate) has_used_copy: bool,
+    /// The journal was removed.
+    pub(crate) journal: bool,
+    /// The resize inode was cleared.
+    pub(crate) resize_inode: bool,
+    /// The MMP block has no place.
+    pub(crate) mmp: bool,
+    /// The orphan file is damaged.
+    pub(crate) orphan_file: bool,
+}
