@@ -10,14 +10,16 @@
 //! is to what has the name at that moment, leading slashes are dropped. What is different on
 //! purpose: a path with `..` or through a symbolic link is refused instead of being skipped; a
 //! hard link may come before its target; an archive without its end mark is refused, because
-//! it is hard to tell from one that was cut; nothing is known of owners' names. Whiteouts of
-//! container layers (`.wh.x`) are names as any other. Extended attributes outside of `user.`,
-//! `trusted.`, `security.` and `system.`, which no file on Linux can have, are left out.
+//! it is hard to tell from one that was cut; names of users and groups in access control lists are
+//! looked up nowhere but in the archive. Whiteouts of container layers (`.wh.x`) are names as any
+//! other. Extended attributes outside of `user.`, `trusted.`, `security.` and `system.`, which no
+//! file on Linux can have, are left out.
 
 mod compression;
 mod entry;
 mod header;
 mod input;
+mod owners;
 mod pax;
 mod place;
 mod sparse;
@@ -102,7 +104,7 @@ fn read(mut input: Input<'_>) -> Result<Tree> {
         placing.put(entry).map_err(|why| input.damage_at(at, why))?;
     }
     input.drain()?;
-    placing.finish().map_err(|(at, why)| input.damage_at(at, why))
+    placing.finish(&entries.owners).map_err(|(at, why)| input.damage_at(at, why))
 }
 
 /// Reads until `buf` is full or the file ends.

@@ -4,6 +4,7 @@
 use super::{
     header::{BLOCK, Header},
     input::Input,
+    owners::{Lists, Owners},
     pax::Pax,
     sparse,
 };
@@ -23,6 +24,8 @@ pub(super) struct Entry {
     /// As it is in the archive.
     pub(super) path: Vec<u8>,
     pub(super) attributes: Attributes,
+    /// Lists that are not yet among the attributes, because names in them are not known yet.
+    pub(super) lists: Option<Lists>,
     pub(super) what: What,
 }
 
@@ -40,6 +43,8 @@ pub(super) enum What {
 pub(super) struct Entries {
     /// What is said of all entries.
     global: Pax,
+    /// Whose names have which numbers.
+    pub(super) owners: Owners,
     has_begun: bool,
 }
 
@@ -133,7 +138,7 @@ impl Entries {
     }
 
     fn entry(
-        &self,
+        &mut self,
         input: &mut Input<'_>,
         at: u64,
         header: &Header,
@@ -157,7 +162,9 @@ impl Entries {
         let is_dir = is_directory(header, &path);
         let mut attributes =
             attributes(header, &pax).map_err(|why| input.damage_at(at, wrong(why)))?;
-        pax.apply(&mut attributes, is_dir).map_err(|why| input.damage_at(at, wrong(why)))?;
+        self.learn(header, &pax, &attributes);
+        let applied = self.owners.apply(&pax.lists, &mut attributes, is_dir);
+        let lists = applied.is_err().then(|| pax.lists.clone());
         let size = pax.size.map_or_else(|| header.size(), Ok);
         let size = size.map_err(|why| input.damage_at(at, wrong(why)))?;
 
@@ -205,7 +212,16 @@ impl Entries {
                 return Err(input.damage_at(at, wrong(why)));
             }
         };
-        Ok(Entry { at, path, attributes, what })
+        Ok(Entry { at, path, attributes, lists, what })
+    }
+}
+
+impl Entries {
+    /// Remembers whose name has which number.
+    fn learn(&mut self, header: &Header, pax: &Pax, attributes: &Attributes) {
+        let (user, group) = header.names();
+        self.owners.learn_user(pax.user.as_deref().unwrap_or(user), attributes.uid);
+        self.owners.learn_group(pax.group.as_deref().unwrap_or(group), attributes.gid);
     }
 }
 
@@ -224,7 +240,7 @@ fn attributes(header: &Header, pax: &Pax) -> std::result::Result<Attributes, Str
         uid: pax.uid.map_or_else(|| header.uid(), Ok)?,
         gid: pax.gid.map_or_else(|| header.gid(), Ok)?,
         mtime: pax.mtime.map_or_else(|| header.mtime(), Ok)?,
-        ..Attributes::default()
+        xattrs: pax.xattrs.clone(),
     })
 }
 

@@ -106,6 +106,15 @@ impl Header {
         id("group", number(&self.raw().as_old().gid))
     }
 
+    /// Names of owner and group; empty where there are none.
+    pub(super) fn names(&self) -> (&[u8], &[u8]) {
+        match (self.raw().as_ustar(), self.raw().as_gnu()) {
+            (Some(it), _) => (text(&it.uname), text(&it.gname)),
+            (_, Some(it)) => (text(&it.uname), text(&it.gname)),
+            (None, None) => (b"", b""),
+        }
+    }
+
     /// Bytes behind the header.
     pub(super) fn size(&self) -> Result<u64, String> {
         size(number(&self.raw().as_old().size))

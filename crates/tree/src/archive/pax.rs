@@ -1,7 +1,7 @@
 //! Extended headers of PAX: records of a keyword and a value, for one entry or for all that follow.
 
-use super::{header, sparse::Map};
-use crate::{Acl, Attributes, Time, Xattrs, acl};
+use super::{header, owners::Lists, sparse::Map};
+use crate::{Time, Xattrs};
 
 /// What extended headers say of an entry.
 #[derive(Clone, Debug, Default)]
@@ -15,9 +15,11 @@ pub(super) struct Pax {
     pub(super) major: Option<u32>,
     pub(super) minor: Option<u32>,
     pub(super) sparse: Sparse,
-    xattrs: Xattrs,
-    access: Option<Vec<u8>>,
-    default: Option<Vec<u8>>,
+    pub(super) xattrs: Xattrs,
+    pub(super) lists: Lists,
+    /// Names of owner and group.
+    pub(super) user: Option<Vec<u8>>,
+    pub(super) group: Option<Vec<u8>>,
 }
 
 /// What GNU tar says of a sparse file.
@@ -50,20 +52,6 @@ impl Pax {
         Ok(())
     }
 
-    /// Gives a file the extended attributes and lists, which change its permission bits.
-    pub(super) fn apply(&self, attributes: &mut Attributes, is_dir: bool) -> Result<(), String> {
-        attributes.xattrs.clone_from(&self.xattrs);
-        if let Some(text) = self.access.as_deref() {
-            let list = list(text).map_err(|why| format!("SCHILY.acl.access: {why}"))?;
-            attributes.set_acl(&list);
-        }
-        if let Some(text) = self.default.as_deref().filter(|_| is_dir) {
-            let list = list(text).map_err(|why| format!("SCHILY.acl.default: {why}"))?;
-            attributes.xattrs.insert(acl::DEFAULT.into(), list.to_xattr());
-        }
-        Ok(())
-    }
-
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         // A record without a value takes back what was said before it.
         let given = Some(value).filter(|it| !it.is_empty());
@@ -74,12 +62,14 @@ impl Pax {
             b"linkpath" => self.link = given.map(<[u8]>::to_vec),
             b"size" => self.size = number(size)?,
             b"uid" => self.uid = id()?,
+            b"uname" => self.user = given.map(<[u8]>::to_vec),
+            b"gname" => self.group = given.map(<[u8]>::to_vec),
             b"gid" => self.gid = id()?,
             b"mtime" => self.mtime = given.map(time).transpose()?,
             b"SCHILY.devmajor" => self.major = number(decimal)?.map(narrow).transpose()?,
             b"SCHILY.devminor" => self.minor = number(decimal)?.map(narrow).transpose()?,
-            b"SCHILY.acl.access" => self.access = given.map(<[u8]>::to_vec),
-            b"SCHILY.acl.default" => self.default = given.map(<[u8]>::to_vec),
+            b"SCHILY.acl.access" => self.lists.access = given.map(<[u8]>::to_vec),
+            b"SCHILY.acl.default" => self.lists.default = given.map(<[u8]>::to_vec),
             b"SCHILY.realsize" | b"SUN.holesdata" => {
                 return Err("a sparse file in the way of star or Solaris, expected GNU's".into());
             }
@@ -96,7 +86,7 @@ impl Pax {
                 } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
                     self.xattr(&from_url(name)?, from_base64(value)?)?;
                 }
-                // Others (atime, uname, comment, a vendor's) say nothing that a tree keeps.
+                // Others (atime, comment, a vendor's) say nothing that a tree keeps.
             }
         }
         Ok(())
@@ -207,21 +197,6 @@ fn time(text: &[u8]) -> Result<Time, String> {
     } else {
         Time { sec: -sec - 1, nsec: 1_000_000_000 - nsec }
     })
-}
-
-/// A list in text. Of the names in it, only root's means the same everywhere.
-fn list(text: &[u8]) -> Result<Acl, String> {
-    let words = text.split(|it| matches!(it, b',' | b'\n')).map(|word| {
-        let mut fields: Vec<&[u8]> = word.split(|it| *it == b':').collect();
-        if let [_, name, _] = fields.as_mut_slice()
-            && *name == b"root"
-        {
-            *name = b"0";
-        }
-        fields.join(&b':')
-    });
-    let words: Vec<_> = words.collect();
-    Acl::from_text(&words.join(&b','))
 }
 
 /// Undoes `%41`.
@@ -350,17 +325,5 @@ mod tests {
         assert_eq!(from_base64(b"aGk="), Ok(b"hi".to_vec()));
         assert_eq!(from_base64(b"aA"), Ok(b"h".to_vec()));
         assert!(from_base64(b"a").is_err());
-    }
-
-    #[test]
-    fn lists_become_attributes_and_permission_bits() {
-        let pax = read(&[(
-            "SCHILY.acl.access",
-            b"user::rwx,user:root:r--,group::r-x,mask::r-x,other::---",
-        )]);
-        let mut attributes = Attributes { perms: 0o700, ..Attributes::default() };
-        pax.apply(&mut attributes, false).expect("a list");
-        assert_eq!(attributes.perms, 0o750);
-        assert!(attributes.xattrs.contains_key(acl::ACCESS));
     }
 }

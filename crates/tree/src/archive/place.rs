@@ -1,6 +1,9 @@
 //! Puts entries into the tree, each as `tar -x` would at that moment.
 
-use super::entry::{Entry, What};
+use super::{
+    entry::{Entry, What},
+    owners::{Lists, Owners},
+};
 use crate::{Attributes, Kind, Node, NodeId, Tree, check_path};
 use std::collections::BTreeMap;
 
@@ -23,11 +26,13 @@ pub(super) struct Placing {
     tree: Tree,
     /// By path: components with slashes between them.
     waiting: BTreeMap<Vec<u8>, Waiting>,
+    /// Lists with names that were not known when they came, and where that was.
+    lists: BTreeMap<NodeId, (u64, Vec<u8>, Lists)>,
 }
 
 impl Placing {
     pub(super) fn new() -> Self {
-        Self { tree: Tree::new(implied()), waiting: BTreeMap::new() }
+        Self { tree: Tree::new(implied()), waiting: BTreeMap::new(), lists: BTreeMap::new() }
     }
 
     /// Puts an entry where its path says.
@@ -35,61 +40,80 @@ impl Placing {
     /// # Errors
     /// Says which path cannot be, and why.
     pub(super) fn put(&mut self, entry: Entry) -> Result<(), String> {
-        let Entry { at, path, attributes, what } = entry;
-        let wrong = |why: String| format!("{}: {why}", path.escape_ascii());
+        let Entry { at, path, attributes, lists, what } = entry;
+        let shown = path.escape_ascii();
         let parts = check_path(&path).map_err(|err| err.to_string())?;
         if !self.waiting.is_empty() {
             self.waiting.remove(&parts.join(&b'/'));
         }
-        let Some((name, above)) = parts.split_last() else {
-            return match what {
-                What::New(Kind::Directory(_)) => {
-                    self.tree.node_mut(NodeId::ROOT).attributes = attributes;
-                    Ok(())
-                }
-                What::New(kind) => Err(wrong(format!("a {} as the root", kind.name()))),
-                What::Link(_) => Err(wrong("a hard link as the root".to_owned())),
-            };
-        };
-        let dir = self.directory(above).map_err(wrong)?;
-        let there = self.tree.child(dir, name);
-        match what {
-            What::New(kind @ Kind::Directory(_)) => {
-                if let Some(id) = there
-                    && let Kind::Directory(_) = self.tree.node(id).kind
-                {
-                    self.tree.node_mut(id).attributes = attributes;
-                    return Ok(());
-                }
-                self.tree.remove(dir, name);
-                let added = self.tree.add(dir, name, Node { attributes, kind });
-                added.map(drop).map_err(|err| err.to_string())
-            }
-            What::New(kind) => {
-                self.clear(dir, name, kind.name()).map_err(wrong)?;
-                let added = self.tree.add(dir, name, Node { attributes, kind });
-                added.map(drop).map_err(|err| err.to_string())
-            }
+        let id = match what {
+            What::New(kind) => self.new_file(&parts, Node { attributes, kind }),
             What::Link(target) => {
-                let target =
-                    check_path(&target).map_err(|err| wrong(format!("a hard link to {err}")))?;
-                if let Some(id) = self.tree.find(&target) {
-                    if there == Some(id) {
-                        return Ok(());
-                    }
-                    return self.link(dir, name, id, &target.join(&b'/')).map_err(wrong);
-                }
-                self.waiting.insert(parts.join(&b'/'), Waiting { target: target.join(&b'/'), at });
-                Ok(())
+                return self
+                    .hard_link(at, &parts, &target)
+                    .map_err(|why| format!("{shown}: {why}"));
             }
+        };
+        let id = id.map_err(|why| format!("{shown}: {why}"))?;
+        match lists {
+            Some(lists) => drop(self.lists.insert(id, (at, path, lists))),
+            None if self.lists.is_empty() => {}
+            None => drop(self.lists.remove(&id)),
         }
+        Ok(())
     }
 
-    /// Makes the hard links that came before their targets.
+    /// Puts a file in the place of what is there; a directory that is there gets new attributes.
+    fn new_file(&mut self, parts: &[&[u8]], node: Node) -> Result<NodeId, String> {
+        let is_dir = matches!(node.kind, Kind::Directory(_));
+        let Some((name, above)) = parts.split_last() else {
+            if !is_dir {
+                return Err(format!("a {} as the root", node.kind.name()));
+            }
+            self.tree.node_mut(NodeId::ROOT).attributes = node.attributes;
+            return Ok(NodeId::ROOT);
+        };
+        let dir = self.directory(above)?;
+        if is_dir
+            && let Some(id) = self.tree.child(dir, name)
+            && let Kind::Directory(_) = self.tree.node(id).kind
+        {
+            self.tree.node_mut(id).attributes = node.attributes;
+            return Ok(id);
+        }
+        self.clear(dir, name, node.kind.name())?;
+        self.tree.add(dir, name, node).map_err(|err| err.to_string())
+    }
+
+    /// Makes a hard link, at once where the target is there.
+    fn hard_link(&mut self, at: u64, parts: &[&[u8]], target: &[u8]) -> Result<(), String> {
+        let target = check_path(target).map_err(|err| format!("a hard link to {err}"))?;
+        let Some((name, above)) = parts.split_last() else {
+            return Err("a hard link as the root".to_owned());
+        };
+        let dir = self.directory(above)?;
+        let Some(id) = self.tree.find(&target) else {
+            self.waiting.insert(parts.join(&b'/'), Waiting { target: target.join(&b'/'), at });
+            return Ok(());
+        };
+        if self.tree.child(dir, name) == Some(id) {
+            return Ok(());
+        }
+        self.link(dir, name, id, &target.join(&b'/'))
+    }
+
+    /// Does what had to wait: hard links that came before their targets, and lists that came before
+    /// their names.
     ///
     /// # Errors
-    /// Says where the link is, and why it cannot be made.
-    pub(super) fn finish(mut self) -> Result<Tree, (u64, String)> {
+    /// Says where the entry is, and what cannot be done.
+    pub(super) fn finish(mut self, owners: &Owners) -> Result<Tree, (u64, String)> {
+        for (id, (at, path, lists)) in &self.lists {
+            let node = self.tree.node_mut(*id);
+            let is_dir = matches!(node.kind, Kind::Directory(_));
+            let applied = owners.apply(lists, &mut node.attributes, is_dir);
+            applied.map_err(|why| (*at, format!("{}: {why}", path.escape_ascii())))?;
+        }
         while let Some(first) = self.waiting.keys().next().cloned() {
             let Row { paths, id } = self.row(first)?;
             for path in paths.into_iter().rev() {
