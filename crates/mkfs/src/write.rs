@@ -88,8 +88,12 @@ pub fn write(
 ) -> Result<Written> {
     let mut run = Run::new(plan, device, progress)?;
     let items = plan.items(run.descriptors_len());
-    run.total = run.total_bytes(&items);
-    run.wipe()?;
+    run.written.is_sparse = plan.discard && device.punch(0, plan.len())?;
+    let wiped = if run.written.is_sparse { Vec::new() } else { plan.signatures() };
+    run.total = run.total_bytes(&items, &wiped);
+    for (from, len) in wiped {
+        run.zero_bytes(from, len)?;
+    }
     // Crash from here on: nothing that any tool knows is left, and nothing is there yet.
     device.flush()?;
     run.contents(threads)?;
@@ -106,9 +110,13 @@ pub fn write(
     device.flush()?;
     run.copies()?;
     device.flush()?;
-    run.superblock(0)?;
+    let is_stopped = run.superblock(0);
     device.flush()?;
-    Ok(run.written)
+    match is_stopped {
+        // Too late: it is there.
+        Ok(()) | Err(Error::Stopped) => Ok(run.written),
+        Err(err) => Err(err),
+    }
 }
 
 /// Writes superblocks and descriptors of `plan` and nothing else (`mke2fs -S`), for a filesystem
@@ -137,9 +145,11 @@ pub fn write_superblocks(
     plan.raw.s_jnl_blocks = Default::default();
     plan.raw.update_checksum();
     (plan.blocks, plan.data, plan.uuid_from) = (Vec::new(), Vec::new(), None);
+    plan.is_zeroed = true;
     let mut run = Run::new(&plan, device, progress)?;
     let mut items = plan.items(run.descriptors_len());
     items.retain(|(_, source)| matches!(source, Source::Descriptors(_)));
+    run.total = run.total_bytes(&items, &[]);
     run.contents(NonZero::<usize>::MIN)?;
     for (at, source) in items {
         run.put(at, &source)?;
@@ -206,6 +216,21 @@ impl Plan {
             .map(|group| (group, geo.group_blocks(group).start))
     }
 
+    /// What tools look at, as first byte and length: both ends and the places of superblocks, old
+    /// ones of other block sizes too.
+    fn signatures(&self) -> Vec<(u64, u64)> {
+        let (len, size) = (self.len(), self.geometry.block_size);
+        let block = u64::from(size.bytes());
+        let end = len.saturating_sub(ENDS).max(ENDS.min(len));
+        let ours = self.copies().map(|(_, blk)| blk.byte(size));
+        // Where e2fsck looks by itself: group 1 of each block size.
+        let usual = [1024u64, 2048, 4096, 8192]
+            .map(|size| if size == 1024 { 8193 * size } else { size * 8 * size });
+        let places = ours.chain(usual).map(|at| (at, block));
+        let inside = |(at, block): &(u64, u64)| at.checked_add(*block).is_some_and(|it| it <= len);
+        [(0, ENDS.min(len)), (end, len - end)].into_iter().chain(places.filter(inside)).collect()
+    }
+
     /// The parts of the inode tables that must read as zeros.
     fn itable_zeros(&self) -> impl Iterator<Item = BlockRange> + '_ {
         let geo = &self.geometry;
@@ -231,7 +256,7 @@ struct Run<'a> {
     progress: &'a mut dyn Progress,
     descriptors: Vec<u8>,
     written: Written,
-    /// Bytes there will be at the most.
+    /// Bytes there will be.
     total: u64,
     /// Neighbouring blocks that wait to be written together.
     pending: Vec<u8>,
@@ -274,40 +299,24 @@ impl<'a> Run<'a> {
         u64::from(self.plan.geometry.block_size.bytes())
     }
 
-    fn total_bytes(&self, items: &[(BlockNr, Source)]) -> u64 {
+    /// All bytes that will be written: `items`, what is wiped first, contents, zeros, superblocks.
+    fn total_bytes(&self, items: &[(BlockNr, Source)], wiped: &[(u64, u64)]) -> u64 {
         let len = |source: &Source| match source {
             Source::Descriptors(range) => range.len() as u64,
             _ => self.block(),
         };
-        let contents: u64 = items.iter().map(|(_, source)| len(source)).sum();
-        let zeros = self.plan.itable_zeros().chain(self.plan.zeros.iter().copied());
-        let zeros = zeros.map(|it| it.len).sum::<u64>() * self.block();
-        contents + self.plan.contents_len() + if self.plan.is_zeroed { 0 } else { zeros }
+        let items: u64 = items.iter().map(|(_, source)| len(source)).sum();
+        let wiped: u64 = wiped.iter().map(|(_, len)| len).sum();
+        let zeros: u64 = self.zero_runs().map(|it| it.len).sum::<u64>() * self.block();
+        let superblocks = (2 + self.plan.copies().count()) * RawSuperblock::SIZE;
+        items + wiped + self.plan.contents_len() + zeros + superblocks as u64
     }
 
-    /// Clears what tools look at: both ends and the places of superblocks, old ones of other block
-    /// sizes too. Where the host can take the range back, all of it is cleared.
-    fn wipe(&mut self) -> Result<()> {
-        let len = self.plan.len();
-        if self.plan.discard && self.device.punch(0, len)? {
-            self.written.is_sparse = true;
-            return Ok(());
-        }
-        self.zero_bytes(0, ENDS.min(len))?;
-        let end = len.saturating_sub(ENDS).max(ENDS.min(len));
-        self.zero_bytes(end, len - end)?;
-        let block = self.block();
-        let ours = self.plan.copies().map(|(_, blk)| blk.byte(self.plan.geometry.block_size));
-        // Where e2fsck looks by itself: group 1 of each block size.
-        let usual = [1024u64, 2048, 4096, 8192]
-            .map(|size| if size == 1024 { 8193 * size } else { size * 8 * size });
-        let places: Vec<u64> = ours.chain(usual).collect();
-        for at in places {
-            if at.checked_add(block).is_some_and(|end| end <= len) {
-                self.zero_bytes(at, block)?;
-            }
-        }
-        Ok(())
+    /// What has to read as zeros and may not: inode tables and an unused log.
+    fn zero_runs(&self) -> impl Iterator<Item = BlockRange> + use<'_> {
+        let reads_as_zeros = self.plan.is_zeroed || self.written.is_sparse;
+        let runs = self.plan.itable_zeros().chain(self.plan.zeros.iter().copied());
+        runs.filter(move |_| !reads_as_zeros)
     }
 
     /// Copies the contents of files. Then it is known which filesystem this is, and all that says so
@@ -327,14 +336,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Makes inode tables and an unused log read as zeros, where they do not already.
     fn zeros(&mut self) -> Result<()> {
-        if self.plan.is_zeroed || self.written.is_sparse {
-            return Ok(());
-        }
-        let plan = self.plan;
-        let size = plan.geometry.block_size;
-        for range in plan.itable_zeros().chain(plan.zeros.iter().copied()) {
+        let size = self.plan.geometry.block_size;
+        let runs: Vec<_> = self.zero_runs().collect();
+        for range in runs {
             self.zero_bytes(range.start.byte(size), range.len * self.block())?;
         }
         Ok(())
@@ -442,7 +447,10 @@ impl<'a> Run<'a> {
 
     fn tell(&mut self, bytes: u64) -> Result<()> {
         self.written.bytes += bytes;
-        let total = self.total.max(self.written.bytes);
-        if self.progress.goes_on(self.written.bytes, total) { Ok(()) } else { Err(Error::Stopped) }
+        if self.progress.goes_on(self.written.bytes, self.total) {
+            Ok(())
+        } else {
+            Err(Error::Stopped)
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test's helper too a panic is the answer")]
 
+mod identity;
+mod interrupted;
 mod kernel;
 mod populate;
 mod trees;
