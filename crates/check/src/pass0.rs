@@ -1,10 +1,13 @@
 //! Pass 0: a superblock and descriptors to work with, and what is wrong with them.
 
 mod copies;
+mod descriptors;
 mod fields;
 mod foreign;
 mod primary;
+mod relocate;
 mod superblock;
+mod table;
 mod todo;
 
 pub(crate) use todo::Todo;
@@ -35,7 +38,7 @@ pub(crate) fn open<'r, 'a>(
     let geo = Geometry::new(&sb);
     let image = Image::new(Arc::clone(overlay), sb.block_size);
     let desc_format = DescFormat::new(&sb);
-    let descs = read_descriptors(&image, &geo, &desc_format)?;
+    let (descs, bad) = read_descriptors(&image, &geo, &desc_format)?;
     let mut session = Session {
         gate,
         image,
@@ -49,12 +52,25 @@ pub(crate) fn open<'r, 'a>(
         sb,
         geo,
     };
+    descriptors::check(&mut session, &bad)?;
     superblock::name(&mut session)?;
+    copies::refresh(&mut session)?;
     Ok(session)
 }
 
-/// All descriptors, as they are. One outside of the device is all zeros.
-fn read_descriptors(image: &Image, geo: &Geometry, format: &DescFormat) -> Result<Vec<GroupDesc>> {
+/// After pass 1, when it is known what is free: gives those structures a place that lost theirs.
+pub(crate) fn settle(session: &mut Session<'_, '_>) -> Result<()> {
+    relocate::descriptors(session)
+}
+
+/// All descriptors, as they are, and which have a wrong checksum. One outside of the device is all
+/// zeros.
+fn read_descriptors(
+    image: &Image,
+    geo: &Geometry,
+    format: &DescFormat,
+) -> Result<(Vec<GroupDesc>, Vec<GroupNr>)> {
+    let mut bad = Vec::new();
     let mut descs = Vec::new();
     let nothing = vec![0; format.desc_size()];
     for nr in 0..geo.desc_blocks() {
@@ -64,9 +80,13 @@ fn read_descriptors(image: &Image, geo: &Geometry, format: &DescFormat) -> Resul
         for index in 0..geo.descs_per_block().min(geo.groups_count - first) {
             let at = index as usize * format.desc_size();
             let bytes = block.get(at..at + format.desc_size()).unwrap_or(&nothing);
-            let desc = GroupDesc::decode_unverified(bytes, GroupNr(first + index), format);
+            let group = GroupNr(first + index);
+            if GroupDesc::decode(bytes, group, format).is_err() {
+                bad.push(group);
+            }
+            let desc = GroupDesc::decode_unverified(bytes, group, format);
             descs.push(desc.map_err(|it| Error::NoSuperblock(it.to_string()))?);
         }
     }
-    Ok(descs)
+    Ok((descs, bad))
 }

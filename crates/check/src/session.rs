@@ -51,7 +51,9 @@ impl Session<'_, '_> {
         let place = self.geo.inode_place(ino)?;
         let desc = self.descs.get(place.group.0 as usize)?;
         let blk = desc.inode_table.checked_add(place.table_block.into())?;
-        (blk.0 < self.image.n_blocks()).then_some((blk, place.offset))
+        // A table at block 0 has no place yet.
+        let is_there = desc.inode_table.0 != 0 && blk.0 < self.image.n_blocks();
+        is_there.then_some((blk, place.offset))
     }
 
     /// An inode's bytes, `s_inode_size` of them.

@@ -5,10 +5,13 @@
 //! file has copies too, but not at such places.
 
 use super::primary::judge;
-use crate::{Error, Result};
+use crate::{Error, Place, Result, problem::pass0::COPIES_STALE, session::Session};
 use ext4_blockdev::{BlockDevice, Overlay};
-use ext4_ondisk::superblock::{RawSuperblock, Superblock};
-use ext4_units::BlockSize;
+use ext4_ondisk::{
+    features::{Compat, Incompat, RoCompat},
+    superblock::{RawSuperblock, Superblock},
+};
+use ext4_units::{BlockSize, GroupNr};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 /// Groups that have copies, in the order they are looked at.
@@ -86,22 +89,27 @@ pub(super) fn same_frame(a: &RawSuperblock, b: &RawSuperblock) -> bool {
     frame(a) == frame(b)
 }
 
-/// The fields that never change while a filesystem is in use.
+/// The fields that never change while a filesystem is in use, where they mean something. The kernel
+/// may raise revision 0 to 1 when it sets a feature.
 fn frame(raw: &RawSuperblock) -> impl PartialEq + use<> {
+    let has = |word: u32, bit: u32, value: u32| if word & bit == 0 { 0 } else { value };
+    let incompat = raw.s_feature_incompat.get();
+    let ro_compat = raw.s_feature_ro_compat.get();
+    let is_old = raw.s_rev_level.get() == 0;
     (
         [
             raw.s_inodes_count.get(),
             raw.s_blocks_count_lo.get(),
-            raw.s_blocks_count_hi.get(),
+            has(incompat, Incompat::BIT64.bits(), raw.s_blocks_count_hi.get()),
             raw.s_first_data_block.get(),
             raw.s_log_block_size.get(),
             raw.s_blocks_per_group.get(),
-            raw.s_clusters_per_group.get(),
+            has(ro_compat, RoCompat::BIGALLOC.bits(), raw.s_clusters_per_group.get()),
             raw.s_inodes_per_group.get(),
-            raw.s_first_meta_bg.get(),
-            raw.s_rev_level.get(),
+            has(incompat, Incompat::META_BG.bits(), raw.s_first_meta_bg.get()),
+            if is_old { 128 } else { raw.s_inode_size.get().into() },
+            has(incompat, Incompat::BIT64.bits(), raw.s_desc_size.get().into()),
         ],
-        [raw.s_inode_size.get(), raw.s_desc_size.get(), raw.s_reserved_gdt_blocks.get()],
         raw.s_uuid,
     )
 }
@@ -142,11 +150,14 @@ fn believed(overlay: &Overlay, offset: u64) -> Result<Option<Copy>> {
         return Ok(None);
     }
     let Ok(sb) = judge(&raw, overlay.len()) else { return Ok(None) };
-    let group = u64::from(raw.s_block_group_nr.get());
-    let blk = group.checked_mul(sb.blocks_per_group.into());
-    let blk = blk.and_then(|it| it.checked_add(sb.first_data_block.0));
-    let is_home = blk.and_then(|it| it.checked_mul(sb.block_size.bytes().into())) == Some(offset);
-    Ok((group > 0 && is_home).then(|| Copy { block: offset >> sb.block_size.bits(), raw, sb }))
+    let block = offset >> sb.block_size.bits();
+    let is_whole = sb.block_size.within(offset) == 0;
+    let Some(before) = block.checked_sub(sb.first_data_block.0) else { return Ok(None) };
+    let per_group = u64::from(sb.blocks_per_group);
+    let (group, said) = (before / per_group, u64::from(raw.s_block_group_nr.get()));
+    // Programs of old did not number them.
+    let is_home = is_whole && before % per_group == 0 && group > 0 && (said == group || said == 0);
+    Ok(is_home.then_some(Copy { block, raw, sb }))
 }
 
 /// Looks for copies at every KiB of the device's beginning.
@@ -167,4 +178,76 @@ fn search(overlay: &Overlay) -> Result<Vec<Copy>> {
         at += len as u64;
     }
     Ok(found)
+}
+
+/// Copies that are not up to date are written anew, with those of the descriptors.
+pub(super) fn refresh(session: &mut Session<'_, '_>) -> Result<()> {
+    let mut stale = Vec::new();
+    let holders: Vec<_> =
+        session.geo.groups().skip(1).filter(|&it| session.geo.has_super(it)).collect();
+    for &group in &holders {
+        let blk = session.geo.group_blocks(group).start;
+        if blk.0 >= session.image.n_blocks() {
+            continue;
+        }
+        let block = session.image.read(blk)?;
+        let is_fresh = RawSuperblock::of(&block).is_some_and(|it| {
+            it.s_magic.get() == RawSuperblock::MAGIC
+                && same_frame(it, &session.raw)
+                && same_features(it, &session.raw)
+        });
+        if !is_fresh {
+            stale.push(group);
+        }
+    }
+    let [first, ..] = stale.as_slice() else { return Ok(()) };
+    let found = match stale.len() {
+        1 => format!("the one in group {first}"),
+        n => format!("{n}, first the one in group {first}"),
+    };
+    if !session.fix(&COPIES_STALE, Place::what("superblock"), found, "")? {
+        return Ok(());
+    }
+    for group in stale {
+        write(session, group)?;
+    }
+    Ok(())
+}
+
+/// Whether two superblocks have the same features, but for those that come and go with use.
+fn same_features(a: &RawSuperblock, b: &RawSuperblock) -> bool {
+    let compat = Compat::EXT_ATTR.bits();
+    let incompat = (Incompat::EXTENTS | Incompat::RECOVER).bits();
+    let ro_compat = (RoCompat::LARGE_FILE | RoCompat::DIR_NLINK | RoCompat::ORPHAN_PRESENT).bits();
+    let words = |it: &RawSuperblock| {
+        [
+            it.s_feature_compat.get() | compat,
+            it.s_feature_incompat.get() | incompat,
+            it.s_feature_ro_compat.get() | ro_compat,
+        ]
+    };
+    words(a) == words(b)
+}
+
+/// Writes a group's copies of the superblock and of the descriptors.
+fn write(session: &Session<'_, '_>, group: GroupNr) -> Result<()> {
+    let geo = session.geo;
+    let start = geo.group_blocks(group).start;
+    let mut raw = session.raw.clone();
+    raw.s_block_group_nr.set(u16::try_from(group.0).unwrap_or(0));
+    raw.update_checksum();
+    let mut block = vec![0; session.image.size.len()];
+    if let Some(place) = block.get_mut(..RawSuperblock::SIZE) {
+        place.copy_from_slice(raw.as_bytes());
+    }
+    session.image.write(start, &block)?;
+    let has_meta_bg = session.sb.features.has_incompat(Incompat::META_BG);
+    let whole = if has_meta_bg { session.sb.first_meta_bg } else { geo.desc_blocks() };
+    for nr in 0..whole {
+        let (from, to) = (geo.desc_block(nr), start.plus(1 + u64::from(nr)));
+        if from.0 < session.image.n_blocks() && geo.group_blocks(group).contains(to) {
+            session.image.write(to, &session.image.read(from)?)?;
+        }
+    }
+    Ok(())
 }

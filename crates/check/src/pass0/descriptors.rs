@@ -1,0 +1,254 @@
+//! Group descriptors: checksums, flags, and whether bitmaps and tables are where they may be.
+//!
+//! What has no place after this is at block 0, where none of them can be, and gets one after pass 1
+//! ([`super::relocate`]), when it is known what is free.
+
+use super::table;
+use crate::{
+    Place, Result,
+    problem::pass0::{
+        BLOCK_BITMAP_PLACE, DESCRIPTOR_CHECKSUM, DESCRIPTOR_COPY, DESCRIPTOR_UNINIT,
+        INODE_BITMAP_PLACE, INODE_TABLE_PLACE, ITABLE_UNUSED, LAST_GROUP_UNINIT,
+    },
+    session::Session,
+};
+use ext4_ondisk::{
+    features::Incompat,
+    group_desc::{GroupDesc, GroupFlags},
+};
+use ext4_units::{BlockNr, BlockRange, GroupNr};
+
+const UNINIT: GroupFlags = GroupFlags::INODE_UNINIT.union(GroupFlags::BLOCK_UNINIT);
+const NOWHERE: BlockNr = BlockNr(0);
+
+/// Checks all descriptors. Those in `bad` have a wrong checksum.
+pub(super) fn check(session: &mut Session<'_, '_>, bad: &[GroupNr]) -> Result<()> {
+    let mut bad = bad.iter().peekable();
+    for group in session.geo.groups() {
+        let is_bad = bad.next_if_eq(&&group).is_some();
+        check_group(session, group, is_bad)?;
+        if group.0.is_multiple_of(1 << 12) {
+            let (done, all) = (group.0.into(), session.geo.groups_count.into());
+            session.gate.progress(crate::Pass::Zero, done, all)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_group(session: &mut Session<'_, '_>, group: GroupNr, is_bad: bool) -> Result<()> {
+    let Some(&old) = session.descs.get(group.0 as usize) else { return Ok(()) };
+    let mut desc = old;
+    let mut is_changed = false;
+    if is_bad || !places(session, group, &desc).all() {
+        is_changed |= take_copy(session, group, is_bad, &mut desc)?;
+    }
+    is_changed |= check_places(session, group, &mut desc)?;
+    if is_bad && session.fix(&DESCRIPTOR_CHECKSUM, Place::group(group), "", "")? {
+        forget_unused(&mut desc);
+        is_changed = true;
+    }
+    is_changed |= check_unused(session, group, &mut desc)?;
+    if is_changed {
+        if let Some(place) = session.descs.get_mut(group.0 as usize) {
+            *place = desc;
+        }
+        session.put_descriptor(group)?;
+    }
+    Ok(())
+}
+
+/// Which of a group's three structures are where they may be.
+#[derive(Clone, Copy)]
+struct Places {
+    block_bitmap: bool,
+    inode_bitmap: bool,
+    inode_table: bool,
+}
+
+impl Places {
+    const fn all(self) -> bool {
+        self.block_bitmap && self.inode_bitmap && self.inode_table
+    }
+}
+
+fn places(session: &Session<'_, '_>, group: GroupNr, desc: &GroupDesc) -> Places {
+    let table = BlockRange::new(desc.inode_table, session.geo.itable_blocks().into());
+    Places {
+        block_bitmap: is_legal(session, group, BlockRange::new(desc.block_bitmap, 1)),
+        inode_bitmap: is_legal(session, group, BlockRange::new(desc.inode_bitmap, 1)),
+        inode_table: is_legal(session, group, table),
+    }
+}
+
+/// Whether a structure of a group may be in these blocks: in the group itself unless the filesystem
+/// has flex_bg, on the device, and not where the first superblock and its descriptors are.
+pub(super) fn is_legal(session: &Session<'_, '_>, group: GroupNr, run: BlockRange) -> bool {
+    let geo = &session.geo;
+    let home = if session.sb.features.has_incompat(Incompat::FLEX_BG) {
+        geo.all_blocks()
+    } else {
+        geo.group_blocks(group)
+    };
+    let Some(end) = run.start.checked_add(run.len) else { return false };
+    let superblock = geo.superblock_place().0;
+    run.start >= home.start
+        && end <= home.end()
+        && end.0 <= session.image.n_blocks()
+        && !run.contains(superblock)
+        && run.start != NOWHERE
+}
+
+/// Takes the places from a copy of the descriptor where that knows better.
+fn take_copy(
+    session: &mut Session<'_, '_>,
+    group: GroupNr,
+    is_bad: bool,
+    desc: &mut GroupDesc,
+) -> Result<bool> {
+    let parts = |it: &GroupDesc| [it.block_bitmap, it.inode_bitmap, it.inode_table];
+    for blk in copies_of(session, group) {
+        let Some(copy) = read_copy(session, group, blk)? else { continue };
+        if !places(session, group, &copy).all() {
+            continue;
+        }
+        if parts(&copy) == parts(desc) {
+            return Ok(false);
+        }
+        let is_sure = is_bad || !places(session, group, desc).all();
+        let text = |it: &GroupDesc| {
+            format!(
+                "bitmaps at {} and {}, table at {}",
+                it.block_bitmap, it.inode_bitmap, it.inode_table
+            )
+        };
+        let place = Place::group(group);
+        if !is_sure || !session.fix(&DESCRIPTOR_COPY, place, text(desc), text(&copy))? {
+            return Ok(false);
+        }
+        desc.block_bitmap = copy.block_bitmap;
+        desc.inode_bitmap = copy.inode_bitmap;
+        desc.inode_table = copy.inode_table;
+        forget_unused(desc);
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// The blocks that hold copies of the block that holds a group's descriptor.
+fn copies_of(session: &Session<'_, '_>, group: GroupNr) -> Vec<BlockNr> {
+    /// More copies do not know better than the first few.
+    const MOST: usize = 12;
+    let geo = &session.geo;
+    let nr = group.0 / geo.descs_per_block();
+    let has_meta_bg = session.sb.features.has_incompat(Incompat::META_BG);
+    let behind = |it: GroupNr| geo.group_blocks(it).start.plus(u64::from(geo.has_super(it)));
+    if has_meta_bg && nr >= session.sb.first_meta_bg {
+        let first = nr * geo.descs_per_block();
+        let last = first.saturating_add(geo.descs_per_block() - 1);
+        let holders = [first.saturating_add(1), last];
+        return holders
+            .into_iter()
+            .filter(|&it| it < geo.groups_count)
+            .map(GroupNr)
+            .map(behind)
+            .collect();
+    }
+    let holders = geo.groups().skip(1).filter(|&it| geo.has_super(it)).take(MOST);
+    holders.map(|it| behind(it).plus(nr.into())).collect()
+}
+
+/// A group's descriptor in a copy; `None` outside of the device, and with a wrong checksum.
+fn read_copy(session: &Session<'_, '_>, group: GroupNr, blk: BlockNr) -> Result<Option<GroupDesc>> {
+    if blk.0 >= session.image.n_blocks() {
+        return Ok(None);
+    }
+    let block = session.image.read(blk)?;
+    let at = session.geo.desc_place(group).1;
+    let bytes = block.get(at..).unwrap_or_default();
+    Ok(GroupDesc::decode(bytes, group, &session.desc_format).ok())
+}
+
+/// What cannot be where it is said to be loses its place.
+fn check_places(
+    session: &mut Session<'_, '_>,
+    group: GroupNr,
+    desc: &mut GroupDesc,
+) -> Result<bool> {
+    let legal = places(session, group, desc);
+    let home = if session.sb.features.has_incompat(Incompat::FLEX_BG) {
+        session.geo.all_blocks()
+    } else {
+        session.geo.group_blocks(group)
+    };
+    let expected = format!("inside {home}");
+    let mut is_changed = false;
+    // One at block 0 lost its place in an earlier round.
+    if !legal.block_bitmap && desc.block_bitmap != NOWHERE {
+        let place = Place::group(group);
+        if session.fix(&BLOCK_BITMAP_PLACE, place, desc.block_bitmap, &expected)? {
+            desc.block_bitmap = NOWHERE;
+            is_changed = true;
+        }
+    }
+    if !legal.inode_bitmap && desc.inode_bitmap != NOWHERE {
+        let place = Place::group(group);
+        if session.fix(&INODE_BITMAP_PLACE, place, desc.inode_bitmap, &expected)? {
+            desc.inode_bitmap = NOWHERE;
+            is_changed = true;
+        }
+    }
+    if !legal.inode_table && desc.inode_table != NOWHERE {
+        let likely = table::find(session, group, desc)?;
+        let expected = match likely {
+            Some(blk) => format!("{blk}, where one lies"),
+            None => expected,
+        };
+        if session.fix(&INODE_TABLE_PLACE, Place::group(group), desc.inode_table, expected)? {
+            desc.inode_table = likely.unwrap_or(NOWHERE);
+            forget_unused(desc);
+            is_changed = true;
+        }
+    }
+    Ok(is_changed)
+}
+
+/// Marks that say that something was never used, which must not be believed.
+fn forget_unused(desc: &mut GroupDesc) {
+    desc.flags.remove(UNINIT);
+    desc.itable_unused = 0;
+}
+
+/// What the descriptor says of what was never used.
+fn check_unused(
+    session: &mut Session<'_, '_>,
+    group: GroupNr,
+    desc: &mut GroupDesc,
+) -> Result<bool> {
+    let mut is_changed = false;
+    let has_marks = session.sb.features.has_group_desc_csum();
+    let place = || Place::group(group);
+    if !has_marks
+        && (desc.flags.intersects(UNINIT) || desc.itable_unused != 0)
+        && session.fix(&DESCRIPTOR_UNINIT, place(), "", "")?
+    {
+        forget_unused(desc);
+        is_changed = true;
+    }
+    let is_last = group.0 + 1 == session.geo.groups_count;
+    if is_last
+        && desc.flags.contains(GroupFlags::BLOCK_UNINIT)
+        && session.fix(&LAST_GROUP_UNINIT, place(), "", "")?
+    {
+        desc.flags.remove(GroupFlags::BLOCK_UNINIT);
+        is_changed = true;
+    }
+    let most = desc.free_inodes.min(session.geo.inodes_per_group);
+    if has_marks
+        && desc.itable_unused > most
+        && session.fix(&ITABLE_UNUSED, place(), desc.itable_unused, format!("at most {most}"))?
+    {
+        desc.itable_unused = 0;
+        is_changed = true;
+    }
+    Ok(is_changed)
+}
