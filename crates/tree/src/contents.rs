@@ -9,7 +9,10 @@ use std::{
     fs::File,
     io::{self, IoSliceMut},
     ops::Range,
-    os::unix::fs::FileExt as _,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, fs::FileExt as _},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -84,10 +87,7 @@ impl Contents {
         let file = match &self.origin {
             Origin::Path(path) => {
                 let host = |source| Error::Host { path: path.to_path_buf(), source };
-                // Not through a link or into a pipe that took the file's place meanwhile.
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-                let file = rustix::fs::open(&**path, flags, Mode::empty());
-                let file = File::from(file.map_err(|errno| host(errno.into()))?);
+                let file = open_host(path, OFlags::empty()).map_err(host)?;
                 // Otherwise whoever reads the last byte sees whether there are more.
                 if self.data.last().is_none_or(|it| it.end < self.size) {
                     let found = file.metadata().map_err(host)?.len();
@@ -118,9 +118,35 @@ impl Contents {
     }
 }
 
+/// Opens a file for reading, not through a link or into a pipe that took its place meanwhile. The
+/// path may be longer than one call takes.
+pub(crate) fn open_host(path: &Path, flags: OFlags) -> io::Result<File> {
+    /// Bytes of a path in one call; the kernel's `PATH_MAX` is 4096.
+    const LONGEST: usize = 4095;
+    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut rest = path.as_os_str().as_bytes();
+    let mut at: Option<OwnedFd> = None;
+    let open = |at: &Option<OwnedFd>, path: &[u8], flags| match at {
+        Some(dir) => rustix::fs::openat(dir, path, flags, Mode::empty()),
+        None => rustix::fs::open(path, flags, Mode::empty()),
+    };
+    while rest.len() > LONGEST {
+        let Some(slash) = rest[..LONGEST].iter().rposition(|it| *it == b'/') else {
+            return Err(Errno::NAMETOOLONG.into());
+        };
+        let part = if slash == 0 { &b"/"[..] } else { &rest[..slash] };
+        at = Some(open(&at, part, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?);
+        rest = &rest[slash..];
+        while let [b'/', more @ ..] = rest {
+            rest = more;
+        }
+    }
+    Ok(open(&at, rest, flags)?.into())
+}
+
 /// The parts of a file that are no holes, as the host tells (lseek(2), `SEEK_DATA`); all of it where
 /// the host cannot.
-fn data_parts(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
+pub(crate) fn data_parts(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
     let mut parts: Vec<Range<u64>> = Vec::new();
     let mut at = 0;
     while at < size {

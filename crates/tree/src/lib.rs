@@ -7,6 +7,7 @@
 pub mod acl;
 mod archive;
 mod contents;
+mod directory;
 mod error;
 mod manifest;
 mod name;
@@ -16,6 +17,7 @@ mod tree;
 pub use acl::Acl;
 pub use archive::{ArchiveOptions, from_archive, from_stream};
 pub use contents::{Contents, Open, Origin};
+pub use directory::{ScanOptions, Seen, from_directory};
 pub use error::{Error, Result};
 pub use manifest::Manifest;
 pub use name::{check_name, check_path};
