@@ -41,6 +41,8 @@ pub(crate) struct Builder {
     pub(crate) files: Vec<SpecialFile>,
     /// Files whose contents are copied when the filesystem is written, in order of their inodes.
     pub(crate) data: Vec<FileData>,
+    /// Where the blocks of the tree's files are, each file's one behind the other.
+    pub(crate) segments: Vec<Segment>,
     /// The files of the tree, whose inodes are not among `inodes`.
     pub(crate) population: Option<Population>,
 }

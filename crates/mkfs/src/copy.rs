@@ -45,14 +45,14 @@ pub(crate) struct FileData {
 /// Where a file's data goes.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
-    /// To these blocks. They are in order of logical blocks, and bytes of them that the file has no
-    /// data for become zeros.
-    Blocks(Vec<Segment>),
+    /// To the blocks of these of the plan's segments. They are in order of logical blocks, and bytes
+    /// of them that the file has no data for become zeros.
+    Blocks(Range<u32>),
     /// Into the inode: the first 60 bytes instead of a map, the others from this byte of the inode
     /// on, where the plan has room for them.
     Inline {
         /// Where the value of `system.data` begins, in bytes from the inode's start.
-        rest_at: usize,
+        rest_at: u16,
     },
 }
 
@@ -69,14 +69,14 @@ pub(crate) struct Copied {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inline {
     bytes: Box<[u8]>,
-    rest_at: usize,
+    rest_at: u16,
 }
 
 impl Inline {
     /// Puts the bytes into the inode, as far as it has room.
     pub(crate) fn put(&self, inode: &mut [u8]) {
         let (map, rest) = self.bytes.split_at(self.bytes.len().min(MAP.len()));
-        for (at, part) in [(MAP.start, map), (self.rest_at, rest)] {
+        for (at, part) in [(MAP.start, map), (self.rest_at.into(), rest)] {
             if let Some(room) = inode.get_mut(at..at + part.len()) {
                 room.copy_from_slice(part);
             }
@@ -88,12 +88,20 @@ impl Plan {
     /// Bytes of blocks that contents are copied to.
     pub(crate) fn contents_len(&self) -> u64 {
         let blocks = |it: &FileData| match &it.place {
-            Place::Blocks(segments) => segments.iter().map(|it| it.blocks.len).sum(),
+            Place::Blocks(range) => {
+                let segments = segments_of(&self.segments, range);
+                segments.iter().map(|it| it.blocks.len).sum()
+            }
             Place::Inline { .. } => 0,
         };
         let blocks: u64 = self.data.iter().map(blocks).sum();
         blocks * u64::from(self.geometry.block_size.bytes())
     }
+}
+
+/// A file's part of all segments.
+pub(crate) fn segments_of<'a>(all: &'a [Segment], range: &Range<u32>) -> &'a [Segment] {
+    all.get(range.start as usize..range.end as usize).unwrap_or_default()
 }
 
 /// Copies the contents of all files of `plan`. `goes_on` is told of bytes as they are written;
@@ -112,7 +120,7 @@ pub(crate) fn copy(
         data: &plan.data,
         device,
         size: plan.geometry.block_size,
-        tasks: Mutex::new(Tasks::new(&plan.data, plan.geometry.block_size)),
+        tasks: Mutex::new(Tasks::new(&plan.data, &plan.segments, plan.geometry.block_size)),
         is_over: AtomicBool::new(false),
         done: Mutex::default(),
     };
@@ -161,6 +169,7 @@ enum Task {
 #[derive(Debug)]
 struct Tasks<'a> {
     data: &'a [FileData],
+    segments: &'a [Segment],
     block: usize,
     nr: u32,
     /// The next piece: file, segment, and blocks of the segment that are passed.
@@ -172,18 +181,19 @@ struct Tasks<'a> {
 }
 
 impl<'a> Tasks<'a> {
-    const fn new(data: &'a [FileData], size: BlockSize) -> Self {
-        Self { data, block: size.len(), nr: 0, file: 0, segment: 0, passed: 0, inline: 0 }
+    const fn new(data: &'a [FileData], segments: &'a [Segment], size: BlockSize) -> Self {
+        let block = size.len();
+        Self { data, segments, block, nr: 0, file: 0, segment: 0, passed: 0, inline: 0 }
     }
 
     /// The next piece, and where it goes.
     fn peek(&mut self) -> Option<(BlockNr, Piece)> {
         loop {
-            let Place::Blocks(segments) = &self.data.get(self.file)?.place else {
+            let Place::Blocks(range) = &self.data.get(self.file)?.place else {
                 (self.file, self.segment) = (self.file + 1, 0);
                 continue;
             };
-            let Some(segment) = segments.get(self.segment) else {
+            let Some(segment) = segments_of(self.segments, range).get(self.segment) else {
                 (self.file, self.segment) = (self.file + 1, 0);
                 continue;
             };
@@ -408,13 +418,27 @@ mod tests {
         Segment { lblk, blocks: BlockRange::new(BlockNr(start), len) }
     }
 
+    /// Where a file goes.
+    enum To {
+        Blocks(Vec<Segment>),
+        Inode(u16),
+    }
+
     /// A plan with these files: contents, and where they go.
-    fn planned(files: Vec<(Contents, Place)>) -> Plan {
+    fn planned(files: Vec<(Contents, To)>) -> Plan {
         let mut tree = Tree::new(Attributes::default());
         let mut plan = plan(&Options::default(), 64 << 20).unwrap();
-        for ((contents, place), nr) in files.into_iter().zip(100..) {
+        for ((contents, to), nr) in files.into_iter().zip(100..) {
             let node = Node { attributes: Attributes::default(), kind: Kind::Regular(contents) };
             let node = tree.add(NodeId::ROOT, nr.to_string().as_bytes(), node).unwrap();
+            let first = u32::try_from(plan.segments.len()).unwrap();
+            let place = match to {
+                To::Blocks(segments) => {
+                    plan.segments.extend(segments);
+                    Place::Blocks(first..u32::try_from(plan.segments.len()).unwrap())
+                }
+                To::Inode(rest_at) => Place::Inline { rest_at },
+            };
             plan.data.push(FileData { node, ino: InodeNr::new(nr).unwrap(), place });
         }
         plan.tree = Some(Arc::new(tree));
@@ -447,7 +471,7 @@ mod tests {
             data: vec![100..200, 1500..1600, 9000..9500],
             origin: Origin::Bytes(noise(700, 3).into()),
         };
-        let blocks = |it| Place::Blocks(it);
+        let blocks = To::Blocks;
         let plan = planned(vec![
             (Contents::bytes(noise(1500, 0)), blocks(vec![segment(0, 20_000, 2)])),
             // In two pieces, both longer than a chunk or close to it.
@@ -456,7 +480,7 @@ mod tests {
                 blocks(vec![segment(0, 20_002, 3000), segment(3000, 30_000, 2120)]),
             ),
             (sparse, blocks(vec![segment(0, 32_120, 2), segment(8, 40_000, 2)])),
-            (Contents::bytes(noise(130, 9)), Place::Inline { rest_at: 160 }),
+            (Contents::bytes(noise(130, 9)), To::Inode(160)),
         ]);
         let (image, one) = copied(&plan, 1);
         let (again, many) = copied(&plan, 5);
@@ -485,15 +509,16 @@ mod tests {
 
     #[test]
     fn small_files_are_written_together_and_large_ones_begin_anew() {
-        let place = |start, len| Place::Blocks(vec![segment(0, start, len)]);
-        let file = |(start, len)| FileData {
+        let runs = [(1000, 3), (1003, 700), (1703, 400), (9000, 2), (9002, 1023)];
+        let segments = runs.map(|(start, len)| segment(0, start, len));
+        let file = |nr| FileData {
             node: NodeId::ROOT,
             ino: InodeNr::ROOT,
-            place: place(start, len),
+            place: Place::Blocks(nr..nr + 1),
         };
-        let data: Vec<_> =
-            [(1000, 3), (1003, 700), (1703, 400), (9000, 2), (9002, 1023)].map(file).into();
-        let tasks: Vec<_> = Tasks::new(&data, BlockSize::MIN).map(|(_, task)| task).collect();
+        let data: Vec<_> = (0..5).map(file).collect();
+        let tasks = Tasks::new(&data, &segments, BlockSize::MIN);
+        let tasks: Vec<_> = tasks.map(|(_, task)| task).collect();
         let piece = |file, lblk, blocks| Piece { file, lblk, blocks };
         let expected = [
             Task::Blocks(BlockNr(1000), vec![piece(0, 0, 3), piece(1, 0, 700)]),
@@ -514,7 +539,7 @@ mod tests {
             data: std::iter::once(0..6).collect(),
             origin: Origin::Path(path.as_path().into()),
         };
-        let place = |start| Place::Blocks(vec![segment(0, start, 1)]);
+        let place = |start| To::Blocks(vec![segment(0, start, 1)]);
         let mut files = vec![(grown, place(20_000))];
         files.extend((1..50).map(|i| (Contents::bytes(noise(10, 1)), place(20_000 + i * 2))));
         let plan = planned(files);
@@ -527,7 +552,7 @@ mod tests {
 
     #[test]
     fn whoever_is_told_can_stop_it() {
-        let place = |i| Place::Blocks(vec![segment(0, 20_000 + i * 2, 1)]);
+        let place = |i| To::Blocks(vec![segment(0, 20_000 + i * 2, 1)]);
         let plan = planned((0..50u64).map(|i| (Contents::bytes(noise(10, 1)), place(i))).collect());
         let device = MemoryDevice::new(vec![0; 64 << 20]);
         let mut told = 0;

@@ -6,6 +6,7 @@ use crate::{
     copy::FileData,
     error::{Result, conflict},
     groups::{self, GroupState},
+    mapping::Segment,
     options::Options,
     populate::{Counts, Order, Population},
     runs::Runs,
@@ -55,6 +56,8 @@ pub struct Plan {
     pub(crate) tree: Option<Arc<Tree>>,
     /// The files with data, in order of their inodes.
     pub(crate) data: Vec<FileData>,
+    /// Where the blocks of the tree's files are, each file's one behind the other.
+    pub(crate) segments: Vec<Segment>,
     /// What the uuid is made of, with the checksums of all contents; the one in `raw` stands for it
     /// until they are known. `None` when the uuid does not depend on contents.
     pub(crate) uuid_from: Option<[u8; 32]>,
@@ -105,6 +108,7 @@ pub fn plan(options: &Options, device_len: u64) -> Result<Plan> {
         zeros: Vec::new(),
         files: Vec::new(),
         data: Vec::new(),
+        segments: Vec::new(),
         population: None,
         shape,
     };
@@ -184,6 +188,7 @@ fn finish(
         zeros: builder.zeros,
         tree: options.tree.clone(),
         data: builder.data,
+        segments: builder.segments,
         uuid_from,
         population: builder.population,
     })

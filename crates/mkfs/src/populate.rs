@@ -17,7 +17,7 @@ use file::Frame;
 pub(crate) use order::Order;
 pub use placing::Counts;
 
-use crate::{mapping::Segment, plan::Plan, quota::Usage};
+use crate::{copy::segments_of, mapping::Segment, plan::Plan, quota::Usage};
 use ext4_dir::inline::Inline;
 use ext4_tree::Tree;
 use ext4_units::InodeNr;
@@ -35,7 +35,6 @@ pub(crate) struct Population {
     /// The number of the first of `files`.
     first: u32,
     files: Vec<Placed>,
-    segments: Vec<Segment>,
     /// By place: roots of maps that need more than the inode.
     roots: BTreeMap<u32, Root>,
     /// By place: directories inside their inodes.
@@ -52,12 +51,11 @@ impl Population {
         self.first..self.first.saturating_add(len)
     }
 
-    fn made(&self, placed: &Placed, place: u32) -> Made<'_> {
-        let first = placed.first_segment as usize;
+    fn made<'a>(&'a self, segments: &'a [Segment], placed: &Placed, place: u32) -> Made<'a> {
         Made {
             links: placed.links,
             is_indexed: placed.is_indexed,
-            segments: &self.segments[first..first + placed.n_segments as usize],
+            segments: segments_of(segments, &placed.segments),
             root: self.roots.get(&place),
             set: self.attributes.set(placed.set),
             file_acl: self.attributes.block(placed.block),
@@ -67,20 +65,24 @@ impl Population {
     }
 
     /// An inode's bytes, without checksum; `None` for one that is not of the tree.
-    pub(crate) fn inode(&self, ino: InodeNr) -> Option<Vec<u8>> {
+    fn inode(&self, segments: &[Segment], ino: InodeNr) -> Option<Vec<u8>> {
         let place = ino.get().checked_sub(self.first)?;
         let placed = self.files.get(place as usize)?;
-        let inode = self.frame.inode(self.tree.node(placed.node), &self.made(placed, place));
+        let made = self.made(segments, placed, place);
+        let inode = self.frame.inode(self.tree.node(placed.node), &made);
         let mut bytes = vec![0; self.frame.format.inode_size()];
         inode.encode(&mut bytes, ino, &self.frame.format).expect("limits were checked before");
         Some(bytes)
     }
 
     /// Owner and group of each inode, and what they are charged for it.
-    pub(crate) fn usage(&self) -> impl Iterator<Item = (u32, u32, Usage)> + '_ {
-        self.files.iter().zip(0..).map(|(placed, place)| {
+    pub(crate) fn usage<'a>(
+        &'a self,
+        segments: &'a [Segment],
+    ) -> impl Iterator<Item = (u32, u32, Usage)> + 'a {
+        self.files.iter().zip(0..).map(move |(placed, place)| {
             let attributes = &self.tree.node(placed.node).attributes;
-            let made = self.made(placed, place);
+            let made = self.made(segments, placed, place);
             let bytes = self.frame.sectors(&made) * 512;
             (attributes.uid, attributes.gid, Usage { inodes: 1 + made.n_values(), bytes })
         })
@@ -98,6 +100,6 @@ impl Plan {
         if let Some(bytes) = self.inodes.get(&ino) {
             return Some(Cow::Borrowed(bytes));
         }
-        self.population.as_ref()?.inode(ino).map(Cow::Owned)
+        self.population.as_ref()?.inode(&self.segments, ino).map(Cow::Owned)
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result, conflict},
     journal, mapping,
     options::Options,
-    populate::{Attributes, Order, Population},
+    populate::{Attributes, Order},
     quota::{self, Usage},
     seal::{Block, Seal},
 };
@@ -342,7 +342,8 @@ impl Builder {
             let values = self.population.as_ref().map_or(0, |it| it.values_of(ino));
             add(ids, Usage { inodes: 1 + values, bytes: inode.sectors * 512 });
         }
-        for (uid, gid, held) in self.population.iter().flat_map(Population::usage) {
+        let usage = self.population.iter().flat_map(|it| it.usage(&self.segments));
+        for (uid, gid, held) in usage {
             add([uid, gid, 0], held);
         }
         for &kind in kept {

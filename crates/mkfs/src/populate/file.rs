@@ -17,6 +17,7 @@ use ext4_ondisk::{
 };
 use ext4_tree::{Kind, Node, NodeId, Time};
 use ext4_units::{BlockNr, BlockSize};
+use std::ops::Range;
 
 /// Bytes that a symlink may have in its inode, and a NUL behind them (`ext4_symlink`).
 const FAST_SYMLINK: usize = 60;
@@ -32,11 +33,11 @@ pub(crate) struct Frame {
 }
 
 /// Where a file is. Small, for there are many.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Placed {
     pub(crate) node: NodeId,
-    pub(crate) first_segment: u32,
-    pub(crate) n_segments: u32,
+    /// Its part of all segments.
+    pub(crate) segments: Range<u32>,
     pub(crate) links: u16,
     pub(crate) is_indexed: bool,
     /// It is inside its inode, with so many bytes behind the first 60.

@@ -64,8 +64,10 @@ pub(super) fn body(len: usize, set: Option<&Set>, data: Option<&[u8]>) -> Vec<u8
 
 /// Where in an inode the value of `system.data` of that length is: it is the first one, and values
 /// come from the inode's end on.
-pub(super) const fn data_at(inode_size: usize, len: u16) -> usize {
-    inode_size - (len as usize).next_multiple_of(4)
+pub(super) fn data_at(inode_size: usize, len: u16) -> u16 {
+    // An inode has 32 KiB at the most.
+    let end = u16::try_from(inode_size).unwrap_or(u16::MAX);
+    end - len.next_multiple_of(4)
 }
 
 /// Which copies of shared blocks have room for one more file.

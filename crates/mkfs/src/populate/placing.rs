@@ -90,8 +90,7 @@ impl Builder {
         let frame = Frame::new(&self.shape, self.format);
         let nowhere = |&node| Placed {
             node,
-            first_segment: 0,
-            n_segments: 0,
+            segments: 0..0,
             links: 0,
             is_indexed: false,
             inline: None,
@@ -105,12 +104,13 @@ impl Builder {
             frame,
             first,
             files: order.files.iter().map(nowhere).collect(),
-            segments: Vec::new(),
             roots: BTreeMap::new(),
             inline_directories: BTreeMap::new(),
             attributes: Kept::default(),
             values_of_fixed: BTreeMap::new(),
         };
+        // As many as there are when every file is in one piece.
+        self.segments.reserve(order.files.len());
         let copies = Copies::default();
         let mut placing = Placing { builder: self, order, attributes, copies, space, it };
         // Root and lost+found are made with their attributes.
@@ -162,13 +162,13 @@ impl Placing<'_> {
         let of_node = self.attributes.of_node(node);
         let Some(place) = self.order.place(node) else { return Ok(()) };
         let block = self.block_of(of_node.set);
+        let all = &mut self.builder.segments;
         let number = |n: usize| u32::try_from(n).expect("fewer runs than the memory holds");
+        let first = number(all.len());
+        all.extend_from_slice(segments);
         let placed = &mut self.it.files[place as usize];
-        placed.links = links;
-        placed.first_segment = number(self.it.segments.len());
-        placed.n_segments = number(segments.len());
+        (placed.links, placed.segments) = (links, first..number(all.len()));
         (placed.inline, placed.set, placed.block) = (of_node.inline, of_node.set, block);
-        self.it.segments.extend_from_slice(segments);
         if let Some(root) = root {
             self.it.roots.insert(place, root);
         }
@@ -389,7 +389,9 @@ impl Placing<'_> {
                 self.map(self.owner(node), &segments, maps.remove(&node).unwrap_or_default())?;
             self.put(node, &segments, root)?;
             if !segments.is_empty() {
-                let place = Place::Blocks(segments.clone());
+                let all = u32::try_from(self.builder.segments.len()).unwrap_or(u32::MAX);
+                let n = u32::try_from(segments.len()).unwrap_or(u32::MAX);
+                let place = Place::Blocks(all - n..all);
                 self.builder.data.push(FileData { node, ino: self.ino(node), place });
             }
         }
