@@ -11,6 +11,8 @@ pub struct Finding {
     pub problem: &'static Problem,
     /// Where.
     pub place: Place,
+    /// The path of the inode it is about, where it has one.
+    pub path: Option<String>,
     /// What is there; empty when the problem's text says all.
     pub found: String,
     /// What should be there; empty when the problem's text says all.

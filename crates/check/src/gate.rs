@@ -39,8 +39,9 @@ pub(crate) struct Gate<'a> {
     pub(crate) findings: Vec<Finding>,
     /// Findings beyond those that are kept.
     pub(crate) not_kept: u64,
-    /// What was mended in this round.
+    /// What was mended, in all rounds and in this one.
     pub(crate) fixed: u64,
+    pub(crate) fixed_in_round: u64,
     /// What was left, in all rounds.
     pub(crate) left: u64,
     /// What passes leave to later ones.
@@ -64,10 +65,16 @@ impl<'a> Gate<'a> {
             findings: Vec::new(),
             not_kept: 0,
             fixed: 0,
+            fixed_in_round: 0,
             left: 0,
             todo: Todo::default(),
             declined: HashSet::new(),
         }
+    }
+
+    pub(crate) fn begin_round(&mut self, round: u32) {
+        self.round = round;
+        self.fixed_in_round = 0;
     }
 
     /// Tells of a problem and asks whether to mend it. After true the caller mends it in the
@@ -84,6 +91,7 @@ impl<'a> Gate<'a> {
             place,
             found: found.to_string(),
             expected: expected.to_string(),
+            path: None,
             is_fixed: false,
             round: self.round,
         };
@@ -108,6 +116,7 @@ impl<'a> Gate<'a> {
             Answer::Yes => {
                 finding.is_fixed = true;
                 self.fixed += 1;
+                self.fixed_in_round += 1;
             }
             Answer::No => {
                 self.left += 1;

@@ -34,9 +34,17 @@ pub struct Outcome {
     pub left: u64,
     /// Rounds that were made.
     pub rounds: u32,
+    /// Whether the last round found nothing new; else more is wrong than is told.
+    pub is_settled: bool,
+    /// Inodes in use, and all; blocks in use, and all: of the last round that came so far.
+    pub inodes: [u64; 2],
+    /// Blocks in use, and all.
+    pub blocks: [u64; 2],
 }
 
 /// Checks what is in `overlay`, and mends it there as `answers` says.
+///
+/// What was found goes to `outcome`, also when the check ends early.
 ///
 /// # Errors
 /// [`Error::NoSuperblock`], [`Error::Device`] and the others of [`Error`]; the overlay then holds
@@ -45,24 +53,39 @@ pub fn check(
     overlay: &Arc<Overlay>,
     options: &Options,
     answers: &mut dyn Answers,
-) -> Result<Outcome> {
+    outcome: &mut Outcome,
+) -> Result<()> {
     let mut gate = Gate::new(answers, options.is_preen);
-    let mut rounds = 0;
-    while rounds < MOST_ROUNDS {
-        rounds += 1;
-        gate.round = rounds;
-        gate.fixed = 0;
-        match round(overlay, options, &mut gate) {
-            Ok(()) if gate.fixed == 0 => break,
-            Ok(()) | Err(Error::Restart) => {}
-            Err(other) => return Err(other),
+    let mut result = Ok(());
+    while outcome.rounds < MOST_ROUNDS && !outcome.is_settled {
+        outcome.rounds += 1;
+        gate.begin_round(outcome.rounds);
+        match round(overlay, options, &mut gate, outcome) {
+            Ok(()) => outcome.is_settled = gate.fixed_in_round == 0,
+            Err(Error::Restart) => {}
+            Err(other) => {
+                result = Err(other);
+                break;
+            }
         }
     }
-    let fixed = gate.findings.iter().filter(|it| it.is_fixed).count() as u64;
-    Ok(Outcome { fixed, left: gate.left, not_kept: gate.not_kept, findings: gate.findings, rounds })
+    outcome.fixed = gate.fixed;
+    outcome.left = gate.left;
+    outcome.not_kept = gate.not_kept;
+    outcome.findings = gate.findings;
+    result
 }
 
-fn round(overlay: &Arc<Overlay>, options: &Options, gate: &mut Gate<'_>) -> Result<()> {
-    let _session = pass0::open(overlay, options, gate)?;
+fn round(
+    overlay: &Arc<Overlay>,
+    options: &Options,
+    gate: &mut Gate<'_>,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let session = pass0::open(overlay, options, gate)?;
+    let (sb, geo) = (&session.sb, &session.geo);
+    let inodes = u64::from(geo.inodes_count);
+    outcome.inodes = [inodes.saturating_sub(sb.free_inodes_count.into()), inodes];
+    outcome.blocks = [geo.blocks_count.saturating_sub(sb.free_blocks_count), geo.blocks_count];
     Ok(())
 }

@@ -20,7 +20,20 @@ pub struct Progress(Form);
 enum Form {
     Silent,
     Bar(ProgressBar),
-    Lines { what: &'static str, total: Option<u64>, start: Instant, last: Mutex<Instant> },
+    Lines {
+        what: &'static str,
+        total: Option<u64>,
+        unit: Unit,
+        start: Instant,
+        last: Mutex<Instant>,
+    },
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Bytes,
+    Steps,
 }
 
 impl Progress {
@@ -28,13 +41,22 @@ impl Progress {
     /// with `--no-progress` or `--quiet`. `what` is a verb such as `writing`; `total` in bytes
     /// where it is known.
     pub fn new(args: &CommonArgs, what: &'static str, total: Option<u64>) -> Self {
+        Self::of(args, what, total, Unit::Bytes)
+    }
+
+    /// The same for what is counted one by one, such as inodes or groups.
+    pub fn steps(args: &CommonArgs, what: &'static str, total: u64) -> Self {
+        Self::of(args, what, Some(total), Unit::Steps)
+    }
+
+    fn of(args: &CommonArgs, what: &'static str, total: Option<u64>, unit: Unit) -> Self {
         Self(if args.no_progress || (args.quiet && !args.progress) {
             Form::Silent
         } else if io::stderr().is_terminal() {
-            Form::Bar(bar(what, total))
+            Form::Bar(bar(what, total, unit))
         } else if args.progress {
             let now = Instant::now();
-            Form::Lines { what, total, start: now, last: Mutex::new(now) }
+            Form::Lines { what, total, unit, start: now, last: Mutex::new(now) }
         } else {
             Form::Silent
         })
@@ -45,11 +67,11 @@ impl Progress {
         match &self.0 {
             Form::Silent => {}
             Form::Bar(bar) => bar.set_position(done),
-            Form::Lines { what, total, start, last } => {
+            Form::Lines { what, total, unit, start, last } => {
                 let Ok(mut last) = last.lock() else { return };
                 if last.elapsed() >= LINE_EVERY {
                     *last = Instant::now();
-                    say(&line(what, done, *total, start.elapsed()));
+                    say(&line(what, done, *total, *unit, start.elapsed()));
                 }
             }
         }
@@ -60,16 +82,18 @@ impl Progress {
         match self.0 {
             Form::Silent => {}
             Form::Bar(bar) => bar.finish_and_clear(),
-            Form::Lines { what, total, start, .. } => {
-                say(&line(what, done, total, start.elapsed()));
+            Form::Lines { what, total, unit, start, .. } => {
+                say(&line(what, done, total, unit, start.elapsed()));
             }
         }
     }
 }
 
-fn bar(what: &'static str, total: Option<u64>) -> ProgressBar {
+fn bar(what: &'static str, total: Option<u64>, unit: Unit) -> ProgressBar {
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let template = if total.is_some() {
+    let template = if unit == Unit::Steps {
+        "{msg} [{bar:30}] {percent}%, {eta} left"
+    } else if total.is_some() {
         "{msg} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
     } else {
         "{msg} {spinner} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}"
@@ -85,7 +109,11 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-fn line(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String {
+fn line(what: &str, done: u64, total: Option<u64>, unit: Unit, elapsed: Duration) -> String {
+    if unit == Unit::Steps {
+        return total
+            .map_or_else(|| format!("{what} {done}"), |it| format!("{what} {done} of {it}"));
+    }
     let nanos = elapsed.as_nanos().max(1);
     let rate = u128::from(done) * 1_000_000_000 / nanos;
     let rate = Bytes(u64::try_from(rate).unwrap_or(u64::MAX));
@@ -103,16 +131,19 @@ mod tests {
     fn a_line_tells_done_total_and_rate() {
         let second = Duration::from_secs(1);
         assert_eq!(
-            line("writing", 4096, Some(8192), second),
+            line("writing", 4096, Some(8192), Unit::Bytes, second),
             "writing 4.0 KiB of 8.0 KiB, 4.0 KiB/s"
         );
-        assert_eq!(line("writing", 4096, None, second), "writing 4.0 KiB, 4.0 KiB/s");
-        assert_eq!(line("writing", 0, None, Duration::ZERO), "writing 0 B, 0 B/s");
+        assert_eq!(line("writing", 4096, None, Unit::Bytes, second), "writing 4.0 KiB, 4.0 KiB/s");
+        assert_eq!(line("writing", 0, None, Unit::Bytes, Duration::ZERO), "writing 0 B, 0 B/s");
+        let steps = line("checking", 3, Some(9), Unit::Steps, second);
+        assert_eq!(steps, "checking 3 of 9");
     }
 
     #[test]
     fn the_bar_accepts_its_templates() {
-        bar("writing", Some(1)).set_position(1);
-        bar("writing", None).set_position(1);
+        bar("writing", Some(1), Unit::Bytes).set_position(1);
+        bar("writing", None, Unit::Bytes).set_position(1);
+        bar("checking", Some(1), Unit::Steps).set_position(1);
     }
 }

@@ -14,6 +14,7 @@ pub(crate) fn all() -> Vec<Program> {
     vec![
         Program { command: dio_write::command(), sections: dio_write::sections::SECTIONS },
         Program { command: ext4_debug::command(), sections: ext4_debug::sections::SECTIONS },
+        Program { command: ext4_fsck::command(), sections: ext4_fsck::sections::SECTIONS },
         Program { command: ext4_mkfs_cli::command(), sections: ext4_mkfs_cli::sections::SECTIONS },
         Program { command: fsck_orphans::command(), sections: fsck_orphans::sections::SECTIONS },
     ]

@@ -1,0 +1,15 @@
+//! The command line of `ext4-fsck`, as a library so that man pages and completions are made from
+//! it.
+
+mod answers;
+pub mod cli;
+pub mod explain;
+mod filesystem;
+pub mod outcome;
+pub mod run;
+pub mod sections;
+
+/// The whole command line.
+pub fn command() -> clap::Command {
+    <cli::Args as clap::CommandFactory>::command()
+}

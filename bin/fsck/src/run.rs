@@ -1,0 +1,138 @@
+//! From what was typed to what the library does.
+
+use crate::{
+    answers::Person,
+    cli::Args,
+    explain::{Explained, ProblemList},
+    filesystem::{self, Recovery},
+    outcome::Outcome,
+};
+use ext4_blockdev::{BlockDevice, FileDevice, Location, OpenError, OpenMode, Overlay};
+use ext4_check::{Error, Options};
+use ext4_cli::{Answer, Exit, Failure, Prompt, Report, Stop, clock};
+use std::{ffi::OsStr, sync::Arc};
+
+/// Runs the program.
+///
+/// # Errors
+/// One line and an exit code.
+pub fn run(args: &Args) -> Result<Exit, Failure> {
+    let report = Report::new(&args.common);
+    if let Some(name) = &args.explain {
+        report.show(&Explained::find(name)?)?;
+        return Ok(Exit::OK);
+    }
+    if args.list_problems {
+        report.show(&ProblemList::all())?;
+        return Ok(Exit::OK);
+    }
+    let prompt = Prompt::new(args.answer())?;
+    let stop =
+        Stop::install().map_err(|err| Failure::operational(format_args!("signals: {err}")))?;
+    let image = args.image.as_deref().unwrap_or_default();
+    let run = Run { args, report, prompt, stop, name: image.to_string_lossy().into_owned() };
+    let mode = if args.no { OpenMode::ReadOnly } else { OpenMode::Exclusive };
+    let device = run.open(image, mode)?;
+    let journal = args.journal_device.as_deref().map(|it| run.open(it, mode)).transpose()?;
+    let mut outcome = Outcome { image: run.name.clone(), dry_run: args.no, ..Outcome::default() };
+    if args.preen && !args.force && is_clean(&*device, &mut outcome) {
+        return run.show(outcome);
+    }
+    let (overlay, recovery) = filesystem::recover(&device, journal.as_ref());
+    run.check(&device, overlay, recovery, outcome)
+}
+
+/// Whether the filesystem says that it is in order, so that an unattended run need not look.
+fn is_clean(device: &dyn BlockDevice, outcome: &mut Outcome) -> bool {
+    let Some(summary) = filesystem::summary(device).filter(|it| it.is_clean) else {
+        return false;
+    };
+    outcome.skipped = true;
+    (outcome.inodes, outcome.blocks) = (summary.inodes, summary.blocks);
+    true
+}
+
+struct Run<'a> {
+    args: &'a Args,
+    report: Report,
+    prompt: Prompt,
+    stop: Stop,
+    name: String,
+}
+
+impl Run<'_> {
+    fn open(&self, name: &OsStr, mode: OpenMode) -> Result<Arc<dyn BlockDevice>, Failure> {
+        let open = || FileDevice::open_location(&Location::parse(name)?, mode);
+        let device = open().map_err(|err: OpenError| Failure::operational(err))?;
+        for note in device.notes() {
+            self.report.note(note);
+        }
+        Ok(Arc::new(device))
+    }
+
+    fn check(
+        &self,
+        device: &Arc<dyn BlockDevice>,
+        overlay: Overlay,
+        recovery: Recovery,
+        mut outcome: Outcome,
+    ) -> Result<Exit, Failure> {
+        outcome.replayed_transactions = recovery.transactions;
+        outcome.cleaned_orphans = recovery.orphans;
+        outcome.recovery_failed = recovery.failure;
+        let recovered = overlay.fork();
+        let overlay = Arc::new(overlay);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = Options {
+            now: u64::try_from(clock::now().0).unwrap_or(0),
+            threads: self.args.threads.unwrap_or(threads).max(1),
+            is_preen: self.args.preen,
+            superblock: self.args.superblock.map(|blk| (blk, self.args.block_size)),
+        };
+        let is_yes = self.args.answer() != Answer::Ask;
+        let mut person = Person::new(&self.prompt, is_yes, &self.args.common, &self.stop);
+        let mut checked = ext4_check::Outcome::default();
+        let result = ext4_check::check(&overlay, &options, &mut person, &mut checked);
+        person.end();
+        let terminal = person.failure.take();
+        outcome.add(&checked);
+        if let Some(failure) = terminal {
+            return Err(failure);
+        }
+        let changes = match result {
+            Ok(()) => &*overlay,
+            Err(err @ Error::NeedsDecision(_)) => {
+                // What was replayed is kept: it is what the next mount would do anyway.
+                outcome.stopped_by = Some(err.to_string());
+                outcome.fixed = 0;
+                &recovered
+            }
+            Err(err) => return Err(self.failure(&err)),
+        };
+        if !self.args.no {
+            let written =
+                changes.apply_to(&**device).and_then(|bytes| device.flush().map(|()| bytes));
+            written.map_err(|err| Failure::operational(err).at(&self.name))?;
+        }
+        self.show(outcome)
+    }
+
+    fn failure(&self, err: &Error) -> Failure {
+        let failure = match err {
+            Error::Stopped => Failure::cancelled(err),
+            _ => Failure::operational(err),
+        };
+        failure.at(&self.name)
+    }
+
+    fn show(&self, mut outcome: Outcome) -> Result<Exit, Failure> {
+        let exit = outcome.exit();
+        outcome.exit_code = exit.code();
+        if self.report.is_json() {
+            self.report.show(&outcome)?;
+        } else {
+            self.report.text(outcome.to_string().trim_end())?;
+        }
+        Ok(exit)
+    }
+}

@@ -1,0 +1,79 @@
+//! The prose of the man page; EXAMPLES and EXIT STATUS also end `--help`.
+
+use ext4_cli::{
+    Exit,
+    man::{self, Para, Section},
+};
+
+/// What ends `--help`.
+pub fn after_help() -> String {
+    man::help(SECTIONS, &["EXAMPLES", "EXIT STATUS"])
+}
+
+/// Sections after the options, in the order of the page.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        title: "DESCRIPTION",
+        body: &[
+            Para::Text(
+                "ext4-fsck looks at everything a filesystem consists of and tells what does not \
+                 agree: superblock and descriptors, inodes with their sizes, maps and attributes, \
+                 directories and their indexes, link counts, bitmaps and counts, journal, quota and \
+                 the orphan file. The filesystem must not be mounted.",
+            ),
+            Para::Text(
+                "The journal is replayed and orphans are cleaned first, as fsck-orphans(8) does. \
+                 Then all passes run in memory, over a copy of what they change, again and again \
+                 until they find nothing more. Only then is anything written: -n shows the very run \
+                 that -y carries out.",
+            ),
+            Para::Text(
+                "Each kind of problem has a name that never changes; --explain says what it means, \
+                 and what repairing it does. Files that lost their names get new ones in lost+found.",
+            ),
+            Para::Text(
+                "Unlike e2fsck(8), ext4-fsck checks also a filesystem that says it is clean; only -p \
+                 leaves it alone, unless -f is given.",
+            ),
+        ],
+    },
+    Section {
+        title: "EXIT STATUS",
+        body: &[
+            Para::Text("The sum of:"),
+            Para::Code(Exit::OK, "Nothing is wrong."),
+            Para::Code(Exit::CORRECTED, "Something was wrong and was repaired."),
+            Para::Code(
+                Exit::UNCORRECTED,
+                "Something is wrong and was left: by -n, by an answer, or because -p may not decide \
+                 it.",
+            ),
+            Para::Code(
+                Exit::OPERATIONAL,
+                "It could not be done: no superblock to be found, in use, read-only, a device error.",
+            ),
+            Para::Code(Exit::USAGE, "Wrong usage; nothing was opened."),
+            Para::Code(Exit::CANCELLED, "Stopped by a signal or an answer; nothing was written."),
+        ],
+    },
+    Section {
+        title: "EXAMPLES",
+        body: &[
+            Para::Example("ext4-fsck -n disk.img", "Show what is wrong; change nothing."),
+            Para::Example("ext4-fsck -y disk.img", "Repair everything."),
+            Para::Example("ext4-fsck -p /dev/sdb1", "At boot: repair what needs no decision."),
+            Para::Example(
+                "ext4-fsck -n --json disk.img | jq '.findings[].id'",
+                "The names of all problems.",
+            ),
+            Para::Example("ext4-fsck --explain inode-size", "What a problem means."),
+            Para::Example("ext4-fsck -b 32768 -B 4096 -y disk.img", "By a copy of the superblock."),
+        ],
+    },
+    Section {
+        title: "SEE ALSO",
+        body: &[Para::Text(
+            "fsck-orphans(8), ext4-debug(8), ext4-mkfs(8), dio-write(8), fsck(8), e2fsck(8)",
+        )],
+    },
+];
