@@ -4,8 +4,10 @@ mod copies;
 mod descriptors;
 mod fields;
 mod foreign;
+mod journal;
 mod primary;
 mod relocate;
+mod special;
 mod superblock;
 mod table;
 mod todo;
@@ -52,7 +54,9 @@ pub(crate) fn open<'r, 'a>(
         sb,
         geo,
     };
+    journal::recover(&mut session)?;
     descriptors::check(&mut session, &bad)?;
+    journal::check(&mut session)?;
     superblock::name(&mut session)?;
     copies::refresh(&mut session)?;
     Ok(session)

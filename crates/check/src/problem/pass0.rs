@@ -130,6 +130,12 @@ super::problems! {
         "the journal's inode is damaged, but the superblock has a copy of its map", "restore it",
         "The superblock keeps a copy of the journal inode's map, which leads to a journal that is \
          whole.";
+    JOURNAL_REPLAY: "journal-replay", None, Note, Fix,
+        "the journal has to be replayed", "replay it",
+        "The filesystem was not unmounted. What was written to the journal is put in place.";
+    JOURNAL_ERRNO: "journal-errno", None, Note, Fix,
+        "the journal has recorded an error", "clear it",
+        "The kernel met an error and stopped writing. The check makes good what it was about.";
     RESERVED_GDT: "reserved-gdt", Some(0x00_002E), Accounting, Stop,
         "descriptor blocks are reserved without the feature resize_inode", "set them to zero",
         "The reserve belongs to the resize inode.";

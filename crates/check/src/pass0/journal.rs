@@ -1,0 +1,409 @@
+//! The journal: whether there is one, its inode, its superblock, and what it still holds.
+//!
+//! Replay is done before a check as a rule. What is replayed here is a log that could not be
+//! reached then: behind a damaged superblock or descriptor.
+
+use super::special::{self, Special};
+use crate::{
+    Error, Place, Result,
+    problem::pass0::{
+        JOURNAL_BACKUP, JOURNAL_ERRNO, JOURNAL_INODE, JOURNAL_MAP_LOST, JOURNAL_NOT_EMPTY,
+        JOURNAL_REPLAY, JOURNAL_RUN_DEFAULT, JOURNAL_SUPERBLOCK, JOURNAL_TRANSACTION,
+        JOURNAL_UNKNOWN_INCOMPAT, JOURNAL_UNKNOWN_RO, JOURNAL_UNKNOWN_TYPE, JOURNAL_V2_FIELDS,
+        JOURNAL_WITHOUT_FEATURE, RECOVERY_WITHOUT_JOURNAL, SUPERBLOCK_FIELD,
+    },
+    session::Session,
+};
+use ext4_jbd2::{
+    Log,
+    recovery::{self, Scan},
+};
+use ext4_ondisk::{
+    checksum::Csum,
+    extent,
+    features::{Compat, Incompat},
+    inode::{Inode, InodeFlags},
+    jbd2::{
+        BlockKind, JournalCompat, JournalIncompat, JournalSuperblock, MAGIC, MIN_LOG_BLOCKS,
+        RawJournalSuperblock, TagFlags, unescape,
+    },
+    superblock::{RawSuperblock, State, keep_error_history},
+};
+use ext4_units::{InodeNr, Tid};
+use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
+
+/// Where the fields of version 2 begin in a journal superblock.
+const V1_LEN: usize = 0x24;
+/// `s_jnl_backup_type` where `s_jnl_blocks` holds a copy.
+const HAS_BACKUP: u8 = 1;
+
+/// Checks the journal of the filesystem itself. One on another device is not looked at.
+pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
+    if !session.sb.features.has_compat(Compat::HAS_JOURNAL) {
+        return without_feature(session);
+    }
+    let is_elsewhere =
+        session.raw.s_journal_inum.get() == 0 && session.raw.s_journal_uuid != [0; 16];
+    if is_elsewhere {
+        return Ok(());
+    }
+    let Some((ino, file)) = inode(session)? else { return Ok(()) };
+    let (device, uuid) = (session.raw.s_journal_dev.get(), session.raw.s_journal_uuid);
+    if device != 0 || uuid != [0; 16] {
+        let found = format!("s_journal_dev {device:#x} besides a journal inode");
+        if session.fix(&SUPERBLOCK_FIELD, Place::what("superblock"), found, 0)? {
+            session.raw.s_journal_dev.set(0);
+            session.raw.s_journal_uuid = [0; 16];
+            session.put_superblock()?;
+        }
+    }
+    backup(session, &file)?;
+    let log = Log::internal(file.runs.clone());
+    let Some(superblock) = superblock(session, &log, ino)? else { return Ok(()) };
+    contents(session, &log, &superblock)
+}
+
+/// Before descriptors are looked at: replays the journal if it can be found, for it may hold newer
+/// ones. All that hinders is left to [`check`].
+pub(super) fn recover(session: &mut Session<'_, '_>) -> Result<()> {
+    let features = session.sb.features;
+    let must_recover =
+        features.has_incompat(Incompat::RECOVER) || session.gate.todo.has_used_copy;
+    if !must_recover || !features.has_compat(Compat::HAS_JOURNAL) {
+        return Ok(());
+    }
+    let Some(ino) = InodeNr::new(session.raw.s_journal_inum.get()) else { return Ok(()) };
+    let Ok(file) = special::read(session, ino)? else { return Ok(()) };
+    let log = Log::internal(file.runs);
+    let device = std::sync::Arc::clone(session.image.device());
+    match log.read_superblock(&*device, session.geo.block_size) {
+        Ok(superblock) => contents(session, &log, &superblock),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What speaks of a journal where there is none.
+fn without_feature(session: &mut Session<'_, '_>) -> Result<()> {
+    let raw = &session.raw;
+    let (ino, device) = (raw.s_journal_inum.get(), raw.s_journal_dev.get());
+    let has_fields = ino != 0 || device != 0 || raw.s_journal_uuid != [0; 16];
+    let must_recover = session.sb.features.has_incompat(Incompat::RECOVER);
+    let place = || Place::what("superblock");
+    let mut is_changed = false;
+    if has_fields
+        && session.fix(&JOURNAL_WITHOUT_FEATURE, place(), format!("s_journal_inum {ino}"), "")?
+    {
+        session.raw.s_journal_inum.set(0);
+        session.raw.s_journal_dev.set(0);
+        session.raw.s_journal_uuid = [0; 16];
+        is_changed = true;
+    }
+    if must_recover && session.fix(&RECOVERY_WITHOUT_JOURNAL, place(), "", "")? {
+        clear_recover(session);
+        is_changed = true;
+    }
+    if is_changed { session.put_superblock() } else { Ok(()) }
+}
+
+fn clear_recover(session: &mut Session<'_, '_>) {
+    let word = session.raw.s_feature_incompat.get();
+    session.raw.s_feature_incompat.set(word & !Incompat::RECOVER.bits());
+}
+
+/// The journal's inode, restored from the superblock's copy of its map where it is damaged; `None`
+/// when there is none any more.
+fn inode(session: &mut Session<'_, '_>) -> Result<Option<(InodeNr, Special)>> {
+    let number = session.raw.s_journal_inum.get();
+    let fault = match InodeNr::new(number) {
+        None => "the superblock names none".to_owned(),
+        Some(ino) => match usable(session, special::read(session, ino)?) {
+            Ok(file) => return Ok(Some((ino, file))),
+            Err(fault) => fault,
+        },
+    };
+    let place = match InodeNr::new(number) {
+        Some(ino) => Place { what: Some("journal"), ..Place::inode(ino) },
+        None => Place::what("journal"),
+    };
+    if let Some(ino) = InodeNr::new(number)
+        && let Some(file) = from_backup(session, ino)?
+        && session.fix(&JOURNAL_MAP_LOST, place.clone(), &fault, "")?
+    {
+        let mut bytes = vec![0; session.format.inode_size()];
+        let encoded = file.inode.encode(&mut bytes, ino, &session.format);
+        encoded.map_err(|it| Error::Damaged(format!("inode {ino}: {it}")))?;
+        session.write_inode(ino, &bytes)?;
+        return Ok(Some((ino, file)));
+    }
+    if session.fix(&JOURNAL_INODE, place, fault, "")? {
+        session.raw.s_journal_inum.set(0);
+        for word in &mut session.raw.s_jnl_blocks {
+            word.set(0);
+        }
+        session.raw.s_jnl_backup_type = 0;
+        clear_recover(session);
+        let word = session.raw.s_feature_compat.get();
+        session.raw.s_feature_compat.set(word & !Compat::HAS_JOURNAL.bits());
+        session.gate.todo.journal = true;
+        session.put_superblock()?;
+    }
+    Ok(None)
+}
+
+/// A journal has at least so many blocks.
+fn usable(
+    session: &Session<'_, '_>,
+    file: std::result::Result<Special, String>,
+) -> std::result::Result<Special, String> {
+    let file = file?;
+    let blocks = file.inode.size >> session.geo.block_size.bits();
+    if blocks < MIN_LOG_BLOCKS.into() {
+        return Err(format!("{blocks} blocks, expected at least {MIN_LOG_BLOCKS}"));
+    }
+    Ok(file)
+}
+
+/// The inode that the superblock's copy of the map describes, if it leads to a journal.
+fn from_backup(session: &Session<'_, '_>, ino: InodeNr) -> Result<Option<Special>> {
+    if session.raw.s_jnl_backup_type != HAS_BACKUP || session.inode_place(ino).is_none() {
+        return Ok(None);
+    }
+    let words = session.raw.s_jnl_blocks;
+    let mut inode = Inode::new(0o100_600, session.sb.want_extra_isize, &session.format);
+    inode.i_block.copy_from_slice(words[..15].as_bytes());
+    inode.size = u64::from(words[15].get()) << 32 | u64::from(words[16].get());
+    inode.links_count = 1;
+    let is_tree = inode.i_block.starts_with(&extent::MAGIC.to_le_bytes());
+    inode.flags.set(InodeFlags::EXTENTS, is_tree);
+    let blocks = session.geo.block_size.blocks_for(inode.size);
+    inode.sectors = blocks.saturating_mul(u64::from(session.geo.block_size.bytes()) / 512);
+    let Ok(file) = usable(session, special::runs(session, ino, inode)?) else { return Ok(None) };
+    let Some(first) = file.runs.first() else { return Ok(None) };
+    let block = session.image.read(first.start)?;
+    Ok(block.starts_with(&MAGIC.to_be_bytes()).then_some(file))
+}
+
+/// The superblock's copy of the map, with which the inode could be restored.
+fn backup(session: &mut Session<'_, '_>, file: &Special) -> Result<()> {
+    let mut words = session.raw.s_jnl_blocks;
+    words[..15].as_mut_bytes().copy_from_slice(&file.inode.i_block);
+    words[15].set((file.inode.size >> 32) as u32);
+    words[16].set((file.inode.size & 0xFFFF_FFFF) as u32);
+    let has_backup = session.raw.s_jnl_backup_type == HAS_BACKUP;
+    let is_other = session.raw.s_jnl_backup_type > HAS_BACKUP;
+    if is_other || (has_backup && words.as_bytes() == session.raw.s_jnl_blocks.as_bytes()) {
+        return Ok(());
+    }
+    if session.fix(&JOURNAL_BACKUP, Place::what("superblock"), "", "")? {
+        session.raw.s_jnl_blocks = words;
+        session.raw.s_jnl_backup_type = HAS_BACKUP;
+        session.put_superblock()?;
+    }
+    Ok(())
+}
+
+/// The journal's superblock; `None` when it stays as damaged as it is.
+fn superblock(
+    session: &mut Session<'_, '_>,
+    log: &Log,
+    ino: InodeNr,
+) -> Result<Option<JournalSuperblock>> {
+    let Some(blk) = log.block(0) else { return Ok(None) };
+    let place = || Place { what: Some("journal"), ..Place::inode(ino).at_block(blk) };
+    let mut block = session.image.read(blk)?;
+    let Ok((raw, _)) = RawJournalSuperblock::mut_from_prefix(&mut block) else {
+        return Ok(None);
+    };
+    let kind = raw.s_header.h_blocktype.get();
+    let has_magic = raw.s_header.h_magic.get() == MAGIC;
+    let is_v1 = kind == BlockKind::SuperblockV1.raw();
+    let is_v2 = kind == BlockKind::SuperblockV2.raw();
+    if has_magic && !(1..=5).contains(&kind) {
+        stop(session, &JOURNAL_UNKNOWN_TYPE, place(), format!("type {kind}"))?;
+        return Ok(None);
+    }
+    let (ro, incompat) = (raw.s_feature_ro_compat.get(), raw.s_feature_incompat.get());
+    let users = raw.s_nr_users.get();
+    if has_magic && is_v1 && (raw.s_feature_compat.get() | ro | incompat != 0 || users > 1) {
+        if !session.fix(&JOURNAL_V2_FIELDS, place(), "", "")? {
+            return Ok(None);
+        }
+        raw.as_mut_bytes()[V1_LEN..].fill(0);
+        session.image.write(blk, &block)?;
+    } else if has_magic && is_v2 {
+        if users > 1 {
+            let found = format!("{users} users of a journal inside a filesystem");
+            if !session.fix(&JOURNAL_V2_FIELDS, place(), found, 1)? {
+                return Ok(None);
+            }
+            raw.s_nr_users.set(1);
+            if raw.s_checksum_type != 0 {
+                raw.s_checksum.set(raw.checksum());
+            }
+            session.image.write(blk, &block)?;
+        }
+        let unknown = incompat & !JournalIncompat::KNOWN.bits();
+        if unknown != 0 {
+            stop(session, &JOURNAL_UNKNOWN_INCOMPAT, place(), format!("{unknown:#x}"))?;
+            return Ok(None);
+        }
+        if ro != 0 {
+            stop(session, &JOURNAL_UNKNOWN_RO, place(), format!("{ro:#x}"))?;
+            return Ok(None);
+        }
+    }
+    let block = session.image.read(blk)?;
+    let size = session.geo.block_size;
+    let decoded = JournalSuperblock::decode(&block, size, log.len());
+    let fault = match decoded.and_then(|it| it.checked_start().map(|_start| it)) {
+        Ok(superblock) => return Ok(Some(superblock)),
+        Err(damage) => damage.what.fault.into_owned(),
+    };
+    if session.fix(&JOURNAL_SUPERBLOCK, place(), fault, "")? {
+        write_empty(session, log)?;
+        clear_recover(session);
+        session.raw.s_state.set(session.raw.s_state.get() & !State::VALID.bits());
+        session.put_superblock()?;
+    }
+    Ok(None)
+}
+
+/// A journal that only a newer program understands: the run ends, unless it is wanted otherwise.
+fn stop(
+    session: &mut Session<'_, '_>,
+    problem: &'static crate::Problem,
+    place: Place,
+    found: String,
+) -> Result<()> {
+    let text = format!("{}: {found}", problem.text);
+    if session.fix(problem, place, found, "")? { Err(Error::Unsupported(text)) } else { Ok(()) }
+}
+
+/// Begins an empty journal in the blocks of the old one. Its first transaction has a number that
+/// none of those left in the log follows on.
+pub(super) fn write_empty(session: &Session<'_, '_>, log: &Log) -> Result<()> {
+    let len = u32::try_from(log.len()).unwrap_or(u32::MAX);
+    let none = (JournalCompat::empty(), JournalIncompat::empty());
+    let size = session.geo.block_size;
+    let new = JournalSuperblock::new(size, len, 1, none, session.sb.uuid, 0);
+    let mut new = new.map_err(|it| Error::Damaged(it.what.to_string()))?;
+    new.sequence = Tid(Csum::of_uuid(&session.sb.uuid).over(&session.now.to_le_bytes()).0.max(1));
+    let Some(blk) = log.block(0) else { return Ok(()) };
+    let mut block = vec![0; size.len()];
+    let bytes = new.encode();
+    block[..bytes.len()].copy_from_slice(&bytes);
+    session.image.write(blk, &block)
+}
+
+/// What the journal holds. After a replay all begins again.
+fn contents(
+    session: &mut Session<'_, '_>,
+    log: &Log,
+    superblock: &JournalSuperblock,
+) -> Result<()> {
+    let must_recover = session.sb.features.has_incompat(Incompat::RECOVER);
+    let place = || Place::what("journal");
+    if superblock.errno != 0 {
+        let found = format!("error {}", superblock.errno);
+        if session.fix(&JOURNAL_ERRNO, place(), found, "")? {
+            let mut superblock = superblock.clone();
+            superblock.errno = 0;
+            let device = session.image.device();
+            log.write_superblock(&**device, &superblock).map_err(device_error)?;
+        }
+    }
+    if superblock.start == 0 {
+        if must_recover && session.fix(&JOURNAL_REPLAY, place(), "an empty journal", "")? {
+            clear_recover(session);
+            session.put_superblock()?;
+        }
+        return Ok(());
+    }
+    if !must_recover {
+        if session.gate.todo.has_used_copy {
+            session.fix(&JOURNAL_RUN_DEFAULT, place(), "", "")?;
+        } else {
+            if session.fix(&JOURNAL_NOT_EMPTY, place(), "", "")? {
+                write_empty(session, log)?;
+            }
+            return Ok(());
+        }
+    }
+    let options = recovery::Options {
+        block_size: session.geo.block_size,
+        home: session.geo.all_blocks(),
+        inode_size: session.sb.inode_size,
+        metadata_csum: session.sb.metadata_csum().is_some(),
+    };
+    let device = std::sync::Arc::clone(session.image.device());
+    let scan = match recovery::scan(&*device, log, &options) {
+        Ok(scan) => scan,
+        Err(ext4_jbd2::Error::Damaged(damage)) => {
+            if session.fix(&JOURNAL_SUPERBLOCK, place(), damage.what, "")? {
+                write_empty(session, log)?;
+                clear_recover(session);
+                session.put_superblock()?;
+            }
+            return Ok(());
+        }
+        Err(err) => return Err(device_error(err)),
+    };
+    let (problem, found) = match scan.findings.first() {
+        None => (&JOURNAL_REPLAY, format!("{} transactions", scan.transactions.len())),
+        Some(first) => (&JOURNAL_TRANSACTION, first.damage.what.to_string()),
+    };
+    if !session.fix(problem, place(), found, "")? {
+        return Ok(());
+    }
+    replay(session, log, &scan)?;
+    write_empty(session, log)?;
+    let mut raw = RawSuperblock::new_zeroed();
+    let (blk, offset) = session.geo.superblock_place();
+    let block = session.image.read(blk)?;
+    if let Some(bytes) = block.get(offset..offset + RawSuperblock::SIZE) {
+        raw.as_mut_bytes().copy_from_slice(bytes);
+    }
+    session.raw = raw;
+    clear_recover(session);
+    session.put_superblock()?;
+    Err(Error::Restart)
+}
+
+/// Writes home what the transactions hold, up to the first that is damaged.
+fn replay(session: &Session<'_, '_>, log: &Log, scan: &Scan) -> Result<()> {
+    let size = session.geo.block_size;
+    let (superblock, offset) = session.geo.superblock_place();
+    let is_whole = |tid: Tid| {
+        let mut damaged = scan.findings.iter().map(|it| it.tid);
+        damaged.all(|it| !tid.is_at_or_after(it))
+    };
+    let device = session.image.device();
+    for tx in scan.transactions.iter().take_while(|it| is_whole(it.tid)) {
+        for logged in &tx.logged {
+            if scan.is_revoked(logged.home, tx.tid) || logged.home.0 >= session.image.n_blocks() {
+                continue;
+            }
+            let mut block = vec![0; size.len()];
+            log.read(&**device, size, logged.at, &mut block).map_err(device_error)?;
+            if logged.flags.contains(TagFlags::ESCAPE) {
+                unescape(&mut block);
+            }
+            if logged.home == superblock
+                && let Some(new) = block.get_mut(offset..).and_then(RawSuperblock::of_mut)
+            {
+                keep_error_history(&session.raw, new);
+            }
+            session.image.write(logged.home, &block)?;
+        }
+    }
+    Ok(())
+}
+
+fn device_error(err: ext4_jbd2::Error) -> Error {
+    match err {
+        ext4_jbd2::Error::Io { source, .. } | ext4_jbd2::Error::Flush(source) => {
+            Error::Device(source)
+        }
+        other => Error::Damaged(other.to_string()),
+    }
+}

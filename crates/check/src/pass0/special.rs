@@ -1,0 +1,100 @@
+//! Inodes of the filesystem's own, read before pass 1 has looked at them: nothing of them is believed.
+
+use crate::{Error, Result, image::Image, session::Session};
+use ext4_extent::{Context, Format, NodeRead, State};
+use ext4_ondisk::inode::{FileType, Inode, InodeFlags};
+use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
+use std::sync::Arc;
+
+/// A regular file in use: what it says, and where its blocks are.
+#[derive(Debug)]
+pub(super) struct Special {
+    pub(super) inode: Inode,
+    /// All its blocks in order, none missing.
+    pub(super) runs: Vec<BlockRange>,
+}
+
+impl Special {
+    /// Its blocks, in order.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = BlockNr> + '_ {
+        self.runs.iter().flat_map(|it| it.iter())
+    }
+}
+
+/// Reads such a file; else what is wrong with it.
+pub(super) fn read(
+    session: &Session<'_, '_>,
+    ino: InodeNr,
+) -> Result<std::result::Result<Special, String>> {
+    if session.inode_place(ino).is_none() {
+        return Ok(Err("it is in no inode table".into()));
+    }
+    let bytes = session.read_inode(ino)?;
+    let inode = match Inode::decode_unverified(&bytes, ino, &session.format) {
+        Ok(inode) => inode,
+        Err(fault) => return Ok(Err(fault.fault.into_owned())),
+    };
+    runs(session, ino, inode)
+}
+
+/// As [`read`], of an inode that is at hand.
+pub(super) fn runs(
+    session: &Session<'_, '_>,
+    ino: InodeNr,
+    inode: Inode,
+) -> Result<std::result::Result<Special, String>> {
+    if inode.links_count == 0 {
+        return Ok(Err("it is not in use".into()));
+    }
+    if inode.file_type() != FileType::Regular || inode.flags.contains(InodeFlags::INLINE_DATA) {
+        return Ok(Err(format!("i_mode {:#o}, expected a file", inode.mode)));
+    }
+    let geo = &session.geo;
+    let blocks = inode.size >> geo.block_size.bits();
+    let to = match u32::try_from(blocks) {
+        Ok(to) if blocks <= geo.blocks_count => LogicalBlock(to),
+        _ => return Ok(Err(format!("{blocks} blocks, more than the filesystem has"))),
+    };
+    let ctx = Context {
+        ino,
+        block_size: geo.block_size,
+        csum: session.format.seed(ino, inode.generation),
+        blocks: geo.all_blocks(),
+        zones: Arc::from([]),
+        checked: None,
+    };
+    let format =
+        if inode.flags.contains(InodeFlags::EXTENTS) { Format::Extents } else { Format::Indirect };
+    let nodes = Nodes(&session.image);
+    let mut runs: Vec<BlockRange> = Vec::new();
+    for mapping in format.iter(&ctx, &inode.i_block, &nodes, LogicalBlock(0), to) {
+        let mapping = match mapping {
+            Ok(mapping) => mapping,
+            Err(Error::Device(err)) => return Err(Error::Device(err)),
+            Err(fault) => return Ok(Err(fault.to_string())),
+        };
+        let State::Written(start) = mapping.state else {
+            return Ok(Err(format!("block {} is not there", mapping.lblk)));
+        };
+        let run = BlockRange::new(start, mapping.len.into());
+        if run.end().0 > session.image.n_blocks() {
+            return Ok(Err(format!("block {} is outside of the device", mapping.lblk)));
+        }
+        match runs.last_mut() {
+            Some(last) if last.end() == run.start => last.len += run.len,
+            _ => runs.push(run),
+        }
+    }
+    Ok(Ok(Special { inode, runs }))
+}
+
+/// Blocks of maps.
+struct Nodes<'a>(&'a Image);
+
+impl NodeRead for Nodes<'_> {
+    type Error = Error;
+
+    fn read(&self, blk: BlockNr) -> Result<Arc<[u8]>> {
+        Ok(self.0.read(blk)?.into())
+    }
+}
