@@ -155,16 +155,25 @@ impl Plan {
         bytes
     }
 
-    /// The inodes in use in a group: those of the tree are the last ones of the first groups.
+    /// The inodes in use in a group, in order. Those of the tree lie between special ones and values
+    /// of extended attributes.
     pub(crate) fn inodes_of(&self, group: GroupNr) -> impl Iterator<Item = InodeNr> + '_ {
         let geo = &self.geometry;
         let first = geo.inode_at(group, 0);
         let last = geo.inode_at(group, geo.inodes_per_group - 1);
-        first.zip(last).into_iter().flat_map(|(first, last)| {
-            let special = self.inodes.range(first..=last).map(|(&ino, _)| ino);
-            let numbers = self.population.as_ref().map_or(0..0, Population::numbers);
-            let tree = numbers.start.max(first.get())..numbers.end.min(last.get() + 1);
-            special.chain(tree.filter_map(InodeNr::new))
+        let numbers = self.population.as_ref().map_or(0..0, Population::numbers);
+        first.zip(last).into_iter().flat_map(move |(first, last)| {
+            let of_tree = numbers.start.max(first.get())..numbers.end.min(last.get() + 1);
+            let others = |from: u32, to: u32| {
+                let range = InodeNr::new(from).zip(InodeNr::new(to)).filter(|(from, to)| from < to);
+                let range = range.map(|(from, to)| self.inodes.range(from..to));
+                range.into_iter().flatten().map(|(&ino, _)| ino)
+            };
+            let end = last.get().saturating_add(1);
+            let middle = numbers.end.clamp(first.get(), end);
+            others(first.get(), middle)
+                .chain(of_tree.filter_map(InodeNr::new))
+                .chain(others(middle, end))
         })
     }
 

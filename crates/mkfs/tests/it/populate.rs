@@ -3,7 +3,10 @@
 use crate::trees;
 use ext4_blockdev::MemoryDevice;
 use ext4_mkfs::{Options, Plan, Result, features, options::Kind, plan, write};
-use ext4_testkit::oracle::{self, FsckMode, Need};
+use ext4_testkit::{
+    oracle::{self, FsckMode, Need},
+    rng::Rng,
+};
 use ext4_tree::{NodeId, Tree};
 use std::{num::NonZero, sync::Arc};
 
@@ -113,6 +116,96 @@ fn crowded_directories_have_an_index_and_a_link_count_of_one() {
 }
 
 #[test]
+fn lost_and_found_takes_what_the_tree_has_there() {
+    let mut tree = trees::root();
+    let lost = tree.add(NodeId::ROOT, b"lost+found", trees::directory()).unwrap();
+    for nr in 0..900 {
+        let sub = tree.add(lost, format!("#{nr}").as_bytes(), trees::directory()).unwrap();
+        tree.add(sub, b"file", trees::file(2000)).unwrap();
+    }
+    for words in ["", "^dir_index", "inline_data,quota"] {
+        let options = options(Kind::Ext4, words, |_| {}, &Arc::new(tree.clone()));
+        let plan = plan(&options, LEN).unwrap();
+        let it = plan.files.iter().find(|it| it.name == "lost+found").unwrap();
+        assert_eq!(it.ino.get(), 11);
+        if !oracle::skip_without(&[Need::E2fsck]) {
+            let fsck = oracle::e2fsck_device(&written(&plan), FsckMode::Check).unwrap();
+            assert!(fsck.is_clean(), "{words}: {fsck:?}");
+        }
+    }
+}
+
+const FEATURES: &[&str] = &[
+    "has_journal",
+    "resize_inode",
+    "dir_index",
+    "sparse_super2",
+    "fast_commit",
+    "orphan_file",
+    "filetype",
+    "meta_bg",
+    "extent",
+    "64bit",
+    "mmp",
+    "flex_bg",
+    "ea_inode",
+    "metadata_csum_seed",
+    "large_dir",
+    "inline_data",
+    "casefold",
+    "large_file",
+    "huge_file",
+    "uninit_bg",
+    "dir_nlink",
+    "extra_isize",
+    "quota",
+    "bigalloc",
+    "metadata_csum",
+    "project",
+];
+
+#[test]
+fn whatever_is_asked_for_is_sound_or_refused() {
+    if oracle::skip_without(&[Need::E2fsck]) {
+        return;
+    }
+    let trees =
+        [trees::mixed(), trees::pieces(), trees::attributed(false), trees::attributed(true)];
+    let trees = trees.map(Arc::new);
+    let (mut made, mut refused) = (0, 0);
+    for seed in 0..30 {
+        let mut rng = Rng::new(seed);
+        let mut options = ext4(trees::root());
+        options.tree = Some(Arc::clone(rng.pick(&trees)));
+        options.kind = *rng.pick(&[Kind::Ext2, Kind::Ext3, Kind::Ext4, Kind::Ext4]);
+        options.block_size = ext4_units::BlockSize::from_bytes(*rng.pick(&[1024, 2048, 4096]));
+        options.inode_size = *rng.pick(&[None, None, Some(128), Some(512), Some(1024)]);
+        options.blocks_per_group = *rng.pick(&[None, None, Some(256), Some(2048)]);
+        for _ in 0..rng.below(6) {
+            let off = if rng.percent(50) { "^" } else { "" };
+            let word = format!("{off}{}", rng.pick(FEATURES));
+            options.features.extend(features::parse(&word).unwrap());
+        }
+        // From far too small to roomy.
+        let len = (2 << 20) << rng.below(7);
+        match plan(&options, len) {
+            Ok(plan) => {
+                made += 1;
+                let fsck = oracle::e2fsck_device(&written(&plan), FsckMode::Check).unwrap();
+                assert!(fsck.is_clean(), "seed {seed}: {fsck:?}");
+            }
+            Err(err) => {
+                refused += 1;
+                let line = err.to_string();
+                assert!(!line.contains("not sound") && !line.contains('\n'), "seed {seed}: {line}");
+            }
+        }
+    }
+    eprintln!("{made} made, {refused} refused");
+    assert!(made > 5 && refused > 5);
+}
+
+#[test]
 fn the_plan_counts_files_by_kind() {
     let plan = plan(&ext4(trees::mixed()), LEN).unwrap();
     let text = plan.to_string();
@@ -142,6 +235,21 @@ fn what_does_not_fit_is_refused_by_name() {
     assert_eq!(
         said(with("much", trees::file(200 << 20))),
         "no room for /dir/much: 204800 blocks wanted"
+    );
+    let large = |kind, change: fn(&mut Options)| {
+        let tree = Arc::new(with("large", trees::sparse(1 << 35, &[])));
+        refusal(plan(
+            &options(kind, if kind == Kind::Ext2 { "none" } else { "" }, change, &tree),
+            LEN,
+        ))
+    };
+    assert_eq!(
+        large(Kind::Ext3, |_| {}),
+        "/dir/large: 34359738368 bytes, expected at most 17247252480 without the feature extent"
+    );
+    assert_eq!(
+        large(Kind::Ext2, |it| it.revision = 0),
+        "/dir/large: 34359738368 bytes, expected at most 2147483647 in a filesystem of revision 0"
     );
     let device = ext4_tree::Kind::CharDevice { major: 4096, minor: 0 };
     assert_eq!(
