@@ -2,7 +2,7 @@
 
 use crate::sections;
 use ext4_cli::{CommonArgs, parse_size};
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZero, path::PathBuf};
 
 /// Makes an ext2, ext3 or ext4 filesystem in an image file or on a block device
 #[derive(Clone, Debug, clap::Parser)]
@@ -25,6 +25,28 @@ pub struct Args {
     /// The filesystem's size in bytes; an image file is made or grown if it must be
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub size: Option<u64>,
+
+    /// Files that go in: a directory, or a tar archive (also gzip, xz, lzip or zstd), or `-` for an
+    /// archive on standard input
+    #[arg(short = 'd', long, value_name = "SOURCE", help_heading = "Files")]
+    pub populate: Option<OsString>,
+
+    /// Files to make or to change, as mtree(5) has them; see MANIFEST
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    pub manifest: Option<PathBuf>,
+
+    /// Owner and group of everything that comes from SOURCE
+    #[arg(long, value_name = "UID:GID", requires = "populate", help_heading = "Files")]
+    pub owner: Option<String>,
+
+    /// Of SOURCE only what lies on its own filesystem, not what is mounted below
+    #[arg(short = 'x', long, requires = "populate", help_heading = "Files")]
+    pub one_file_system: bool,
+
+    /// Threads that copy contents; the image is the same with any number [default: one for each
+    /// processor, at most 8]
+    #[arg(long, value_name = "N", help_heading = "Files")]
+    pub threads: Option<NonZero<usize>>,
 
     /// The kind: ext2, ext3 or ext4
     #[arg(short = 't', long = "type", value_name = "KIND", default_value = "ext4")]
@@ -136,7 +158,7 @@ pub struct Args {
     pub force: bool,
 
     /// Write superblocks and descriptors only, to rescue a filesystem that has lost them all
-    #[arg(short = 'S', long)]
+    #[arg(short = 'S', long, conflicts_with_all = ["populate", "manifest"])]
     pub superblocks_only: bool,
 
     /// Leave blocks that are not written as they are (the same as -E nodiscard)

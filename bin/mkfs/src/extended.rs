@@ -17,6 +17,18 @@ pub(crate) struct Outside {
     pub(crate) journal_device: Option<String>,
     /// `-E lazy_itable_init=`.
     pub(crate) lazy_itable_init: Option<bool>,
+    /// What is said of the root, which wins over what SOURCE says.
+    pub(crate) root: Root,
+    /// `-E no_copy_xattrs`.
+    pub(crate) no_copy_xattrs: bool,
+}
+
+/// What `-E` says of the root.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Root {
+    pub(crate) owner: Option<(u32, u32)>,
+    pub(crate) perms: Option<u16>,
+    pub(crate) selinux: Option<String>,
 }
 
 fn words(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
@@ -56,8 +68,16 @@ pub(crate) fn extended(
             "assume_storage_prezeroed" => options.is_zeroed = switch(name, value)?,
             "discard" => options.discard = true,
             "nodiscard" => options.discard = false,
-            "root_owner" => options.root_owner = owner(needed(name, value)?)?,
-            "root_perms" => options.root_perms = perms(needed(name, value)?)?,
+            "root_owner" => {
+                options.root_owner = owner(name, needed(name, value)?)?;
+                outside.root.owner = Some(options.root_owner);
+            }
+            "root_perms" => {
+                options.root_perms = perms(needed(name, value)?)?;
+                outside.root.perms = Some(options.root_perms);
+            }
+            "root_selinux" => outside.root.selinux = Some(needed(name, value)?.to_owned()),
+            "no_copy_xattrs" => outside.no_copy_xattrs = switch(name, value)?,
             "hash_seed" => {
                 let text = needed(name, value)?;
                 let bytes = uuid(text)
@@ -116,11 +136,12 @@ pub(crate) fn journal(
     Ok(())
 }
 
-fn owner(text: &str) -> Result<(u32, u32), Failure> {
+/// Reads `UID:GID`; `what` is the option, for messages.
+pub(crate) fn owner(what: &str, text: &str) -> Result<(u32, u32), Failure> {
     let Some((uid, gid)) = text.split_once(':') else {
-        return Err(Failure::usage(format_args!("root_owner: found `{text}`, expected UID:GID")));
+        return Err(Failure::usage(format_args!("{what}: found `{text}`, expected UID:GID")));
     };
-    Ok((number("root_owner", uid)?, number("root_owner", gid)?))
+    Ok((number(what, uid)?, number(what, gid)?))
 }
 
 fn perms(text: &str) -> Result<u16, Failure> {

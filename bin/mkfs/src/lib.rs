@@ -7,6 +7,7 @@ mod meaning;
 pub mod outcome;
 pub mod run;
 pub mod sections;
+mod source;
 mod values;
 
 /// The whole command line.

@@ -159,6 +159,12 @@ fn errors(text: Option<&str>) -> Result<OnErrors, Failure> {
     }
 }
 
+/// The time that no file's may be later than: one that was asked for.
+pub(crate) fn latest(args: &Args, options: &Options) -> Option<i64> {
+    let is_given = args.time.is_some() || clock::source_date_epoch().is_some();
+    is_given.then_some(options.time)
+}
+
 fn time(text: Option<&str>) -> Result<i64, Failure> {
     match text {
         Some("now") => Ok(clock::now().0),

@@ -11,7 +11,8 @@ use std::fmt;
 pub struct Outcome {
     image: String,
     dry_run: bool,
-    uuid: String,
+    /// None before it is known: when it follows from the contents of files, and they were not read.
+    uuid: Option<String>,
     label: String,
     block_size: u32,
     blocks: u64,
@@ -31,12 +32,45 @@ pub struct Outcome {
     /// Superblock copies, by block.
     backups: Vec<u64>,
     files: Vec<File>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    populated: Option<Populated>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     layout: Vec<GroupRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     written_bytes: Option<u64>,
     #[serde(skip)]
     plan_text: String,
+}
+
+/// What came from a source or a manifest.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Populated {
+    directories: u64,
+    indexed_directories: u64,
+    regular_files: u64,
+    symbolic_links: u64,
+    other_files: u64,
+    data_bytes: u64,
+    hole_bytes: u64,
+    /// The first block with contents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contents_start: Option<u64>,
+}
+
+impl Populated {
+    fn new(plan: &Plan) -> Option<Self> {
+        let counts = plan.counts()?;
+        Some(Self {
+            directories: counts.directories,
+            indexed_directories: counts.indexed,
+            regular_files: counts.regular,
+            symbolic_links: counts.symlinks,
+            other_files: counts.others,
+            data_bytes: counts.bytes,
+            hole_bytes: counts.holes,
+            contents_start: plan.contents_start().map(|it| it.0),
+        })
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -84,7 +118,10 @@ impl Outcome {
         Self {
             image,
             dry_run,
-            uuid: uuid(&sb.uuid),
+            uuid: match written {
+                Some(written) => Some(uuid(&written.uuid)),
+                None => plan.is_uuid_known().then(|| uuid(&sb.uuid)),
+            },
             label: String::from_utf8_lossy(&sb.volume_name).into_owned(),
             block_size: geo.block_size.bytes(),
             blocks: geo.blocks_count,
@@ -110,6 +147,7 @@ impl Outcome {
                     blocks: it.blocks.iter().copied().map(run).collect(),
                 })
                 .collect(),
+            populated: Populated::new(plan),
             layout: if dry_run { layout(plan) } else { Vec::new() },
             written_bytes: written.map(|it| it.bytes),
             plan_text: if dry_run { plan.to_string() } else { String::new() },
@@ -158,7 +196,18 @@ impl fmt::Display for Outcome {
             0 => writeln!(f, "{image}: no journal inside")?,
             n => writeln!(f, "{image}: journal of {n} blocks")?,
         }
-        writeln!(f, "{image}: uuid {}", self.uuid)?;
+        if let Some(it) = self.populated {
+            writeln!(
+                f,
+                "{image}: {} directories, {} regular files with {}, {} symbolic links, {} others",
+                it.directories,
+                it.regular_files,
+                Bytes(it.data_bytes),
+                it.symbolic_links,
+                it.other_files
+            )?;
+        }
+        writeln!(f, "{image}: uuid {}", self.uuid.as_deref().unwrap_or_default())?;
         if !self.backups.is_empty() {
             let blocks: Vec<_> = self.backups.iter().map(u64::to_string).collect();
             writeln!(f, "{image}: superblock copies at blocks {}", blocks.join(", "))?;

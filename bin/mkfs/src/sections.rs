@@ -21,15 +21,20 @@ pub const SECTIONS: &[Section] = &[
                  image file is made, or grown, when --size asks for more than there is.",
             ),
             Para::Text(
-                "The same options and size give the same bytes on every machine: uuid and hash \
-                 seed follow from them unless given, all times are SOURCE_DATE_EPOCH or 0 unless \
-                 --time says otherwise, and no configuration file is read. --random draws uuid and \
-                 hash seed as mke2fs does.",
+                "With -d it has the files of a directory or an archive from the start, with a \
+                 manifest also such that only root could make: see FILES and MANIFEST.",
+            ),
+            Para::Text(
+                "The same options, size and files give the same bytes on every machine: uuid and \
+                 hash seed follow from them unless given, all times are SOURCE_DATE_EPOCH or 0 \
+                 unless --time says otherwise, and no configuration file is read. --random draws \
+                 uuid and hash seed as mke2fs does.",
             ),
             Para::Text(
                 "Everything is planned before the first write, and -n shows the plan: geometry, \
                  features, and where each structure lies. The superblock is written last; what an \
-                 interrupted run leaves is no filesystem.",
+                 interrupted run leaves is no filesystem. An image file that this run has made is \
+                 removed again when the run fails or is stopped.",
             ),
             Para::Text(
                 "A target that is mounted or in use is refused, also with -F. One that holds a \
@@ -84,7 +89,11 @@ pub const SECTIONS: &[Section] = &[
                  zeros, none are written.",
             ),
             Para::Item("assume_storage_prezeroed[=0|1]", "The range reads as zeros already."),
-            Para::Item("root_owner=UID:GID, root_perms=OCTAL", "Of the root directory."),
+            Para::Item(
+                "root_owner=UID:GID, root_perms=OCTAL, root_selinux=LABEL",
+                "Of the root directory, whatever SOURCE and the manifest say of it.",
+            ),
+            Para::Item("no_copy_xattrs[=0|1]", "Leave out extended attributes of SOURCE."),
             Para::Item(
                 "hash_seed=UUID, hash_alg=legacy|half_md4|tea",
                 "The seed of directory hashes, and which hash.",
@@ -96,6 +105,87 @@ pub const SECTIONS: &[Section] = &[
             Para::Item("mmp_update_interval=SECONDS", "With mmp."),
             Para::Item("orphan_file_size=BYTES", "With orphan_file; 512 blocks at the most."),
             Para::Item("test_fs", "Marks the filesystem as one to test with."),
+        ],
+    },
+    Section {
+        title: "FILES",
+        body: &[
+            Para::Text(
+                "-d takes a directory, or a tar archive in any of its forms (ustar, GNU, PAX), also \
+                 through gzip, xz, lzip or zstd, known by its first bytes; `-` is an archive on \
+                 standard input. One that is compressed or comes through a pipe is unpacked beside \
+                 the image, or in TMPDIR, into a file without a name.",
+            ),
+            Para::Text(
+                "Kept are owner, group, permissions, modification time to the nanosecond, extended \
+                 attributes and ACLs, hard links, holes and device numbers. Access and change time \
+                 are the modification time. With --time or SOURCE_DATE_EPOCH none is later than \
+                 that. What lies below a mount point goes in too, unless -x is given.",
+            ),
+            Para::Text(
+                "A directory named lost+found at the top is the filesystem's own. Inodes are as many \
+                 as there have to be, and more where the size gives more; -N and -i count as they \
+                 are. A name that no filesystem can hold, a path that leaves the tree, and an image \
+                 that lies in its own source are refused by name.",
+            ),
+            Para::Text(
+                "Files are read once, while they are copied. One that changes length meanwhile ends \
+                 the run.",
+            ),
+        ],
+    },
+    Section {
+        title: "MANIFEST",
+        body: &[
+            Para::Text(
+                "--manifest takes a file in the form of mtree(5), which BSD's mtree and `bsdtar \
+                 --format=mtree` write. Each line has a path and keywords. What is not there is \
+                 made, with the directories on the way to it; what is there, from -d or an earlier \
+                 line, is changed. Paths are whole when they have a slash (./etc/passwd); otherwise \
+                 they are names in the directory of the last line with type=dir and no slash, until \
+                 a line `..` leaves it. Blanks and other odd bytes are \\040. In a path *, ? and [a-z] \
+                 match within a name and ** any number of directories; with a pattern, type= \
+                 chooses among what it matches. /set gives keywords to all lines that follow, /unset \
+                 takes them back.",
+            ),
+            Para::Item("type=file|dir|link|char|block|fifo|socket", "What it is."),
+            Para::Item("mode=OCTAL, uid=N, gid=N", "Permissions, owner and group."),
+            Para::Item(
+                "time=SECONDS.NANOSECONDS",
+                "When it changed. Behind the point is a number, as in mtree: 1.5 is five \
+                 nanoseconds after one second.",
+            ),
+            Para::Item(
+                "contents=PATH",
+                "A file of this machine with its contents; a path that is not absolute starts \
+                 beside the manifest.",
+            ),
+            Para::Item("size=BYTES", "Checked against the contents."),
+            Para::Item("link=TARGET", "Of a symbolic link."),
+            Para::Item(
+                "device=MAJOR,MINOR",
+                "Also as native,MAJOR,MINOR, linux,MAJOR,MINOR or one number.",
+            ),
+            Para::Item("hardlink=PATH", "One more name of a file that is there."),
+            Para::Item(
+                "xattr.NAME=VALUE",
+                "An extended attribute: text, hexadecimal behind 0x or base64 behind 0s, as \
+                 getfattr(1) writes them.",
+            ),
+            Para::Item("selinux=LABEL", "The attribute security.selinux."),
+            Para::Item(
+                "acl=ENTRIES, default-acl=ENTRIES",
+                "Access control lists: u::rwx,u:1000:r--,g::r-x,m::r-x,o::---.",
+            ),
+            Para::Item("no-xattrs", "Without the attributes it has from -d."),
+            Para::Item("remove", "Not there, with everything below."),
+            Para::Item("optional", "Says nothing when nothing is there."),
+            Para::Item("nochange", "Only says that it is there."),
+            Para::Text(
+                "uname and gname are not looked up, and refused unless uid and gid stand beside \
+                 them; flags only as none. nlink, inode, resdevice, tags, ignore and checksums are \
+                 passed over. Any other keyword is refused with its line.",
+            ),
         ],
     },
     Section {
@@ -130,7 +220,11 @@ pub const SECTIONS: &[Section] = &[
                 "Wrong usage: options that contradict each other or the format. Nothing was \
                  written.",
             ),
-            Para::Code(Exit::CANCELLED, "Stopped by a signal; what is left is no filesystem."),
+            Para::Code(
+                Exit::CANCELLED,
+                "Stopped by a signal. An image that this run has made is gone again; of another, \
+                 what is left is no filesystem.",
+            ),
         ],
     },
     Section {
@@ -140,6 +234,7 @@ pub const SECTIONS: &[Section] = &[
                 "SOURCE_DATE_EPOCH",
                 "Seconds since 1970 for all times in the filesystem, when --time is not given.",
             ),
+            Para::Item("TMPDIR", "Where archives are unpacked to, instead of beside the image."),
             Para::Item("NO_COLOR", "When set and not empty, no color is used."),
         ],
     },
@@ -149,6 +244,19 @@ pub const SECTIONS: &[Section] = &[
             Para::Example(
                 "ext4-mkfs --size 2G disk.img",
                 "Makes an image file of 2 GiB, which takes a few MiB of space.",
+            ),
+            Para::Example(
+                "ext4-mkfs -d rootfs/ --size 2G --owner 0:0 disk.img",
+                "Makes an image of a directory.",
+            ),
+            Para::Example(
+                "docker export web | ext4-mkfs -d - --size 4G web.img",
+                "Makes an image of a container's files.",
+            ),
+            Para::Example(
+                "ext4-mkfs -d rootfs.tar.zst --manifest devices.mtree --size 1G disk.img",
+                "Adds to an archive what a manifest says: device nodes, owners, labels. Nobody needs \
+                 to be root for that.",
             ),
             Para::Example(
                 "ext4-mkfs -n --json --size 8T disk.img > plan.json",
@@ -172,7 +280,8 @@ pub const SECTIONS: &[Section] = &[
     Section {
         title: "SEE ALSO",
         body: &[Para::Text(
-            "dio-write(8), ext4-debug(8), fsck-orphans(8), ext4(5), mke2fs(8), dumpe2fs(8)",
+            "dio-write(8), ext4-debug(8), fsck-orphans(8), ext4(5), mke2fs(8), dumpe2fs(8), \
+             mtree(5), tar(1)",
         )],
     },
 ];

@@ -61,6 +61,13 @@ impl Failure {
         self
     }
 
+    /// The same failure with what else is to be said of it behind.
+    #[must_use]
+    pub fn and(mut self, what: impl fmt::Display) -> Self {
+        self.message = self.message.map(|it| one_line(&format!("{it}; {what}")));
+        self
+    }
+
     /// The code to exit with.
     pub const fn exit(&self) -> Exit {
         self.exit

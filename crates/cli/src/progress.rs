@@ -34,6 +34,8 @@ enum Form {
 enum Unit {
     Bytes,
     Steps,
+    /// In the plural; nobody knows of how many.
+    Things(&'static str),
 }
 
 impl Progress {
@@ -49,6 +51,11 @@ impl Progress {
         Self::of(args, what, Some(total), Unit::Steps)
     }
 
+    /// A count of `things`, nobody knows of how many.
+    pub fn counting(args: &CommonArgs, what: &'static str, things: &'static str) -> Self {
+        Self::of(args, what, None, Unit::Things(things))
+    }
+
     fn of(args: &CommonArgs, what: &'static str, total: Option<u64>, unit: Unit) -> Self {
         Self(if args.no_progress || (args.quiet && !args.progress) {
             Form::Silent
@@ -62,7 +69,7 @@ impl Progress {
         })
     }
 
-    /// Says that `done` bytes of the whole are done.
+    /// Says that so many bytes or things are done.
     pub fn set(&self, done: u64) {
         match &self.0 {
             Form::Silent => {}
@@ -91,7 +98,10 @@ impl Progress {
 
 fn bar(what: &'static str, total: Option<u64>, unit: Unit) -> ProgressBar {
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let template = if unit == Unit::Steps {
+    let template = if let Unit::Things(things) = unit {
+        bar.set_prefix(things);
+        "{msg} {spinner} {human_pos} {prefix}, {elapsed}"
+    } else if unit == Unit::Steps {
         "{msg} [{bar:30}] {percent}%, {eta} left"
     } else if total.is_some() {
         "{msg} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
@@ -110,6 +120,9 @@ fn say(line: &str) {
 }
 
 fn line(what: &str, done: u64, total: Option<u64>, unit: Unit, elapsed: Duration) -> String {
+    if let Unit::Things(things) = unit {
+        return format!("{what} {done} {things}");
+    }
     if unit == Unit::Steps {
         return total
             .map_or_else(|| format!("{what} {done}"), |it| format!("{what} {done} of {it}"));
@@ -138,6 +151,8 @@ mod tests {
         assert_eq!(line("writing", 0, None, Unit::Bytes, Duration::ZERO), "writing 0 B, 0 B/s");
         let steps = line("checking", 3, Some(9), Unit::Steps, second);
         assert_eq!(steps, "checking 3 of 9");
+        let files = line("scanning", 12, None, Unit::Things("files"), second);
+        assert_eq!(files, "scanning 12 files");
     }
 
     #[test]
@@ -145,5 +160,6 @@ mod tests {
         bar("writing", Some(1), Unit::Bytes).set_position(1);
         bar("writing", None, Unit::Bytes).set_position(1);
         bar("checking", Some(1), Unit::Steps).set_position(1);
+        bar("scanning", None, Unit::Things("files")).set_position(1);
     }
 }

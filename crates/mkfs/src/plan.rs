@@ -3,7 +3,7 @@
 
 use crate::{
     builder::{Builder, SpecialFile},
-    copy::FileData,
+    copy::{FileData, Place, segments_of},
     error::{Result, conflict},
     groups::{self, GroupState},
     mapping::Segment,
@@ -247,6 +247,23 @@ impl Plan {
         journal.map_or(0, |it| it.blocks.iter().map(|run| run.len).sum())
     }
 
+    /// Whether the uuid is known; otherwise it follows from the contents of files, and
+    /// [`Written`](crate::Written) tells it.
+    pub const fn is_uuid_known(&self) -> bool {
+        self.uuid_from.is_none()
+    }
+
+    /// The first block with contents of a file; `None` when no block has any.
+    pub fn contents_start(&self) -> Option<BlockNr> {
+        let of_file = |it: &FileData| match &it.place {
+            Place::Blocks(range) => {
+                segments_of(&self.segments, range).iter().map(|it| it.blocks.start).min()
+            }
+            Place::Inline { .. } => None,
+        };
+        self.data.iter().filter_map(of_file).min()
+    }
+
     /// What the filesystem has of files from the start; `None` without a tree.
     pub fn counts(&self) -> Option<Counts> {
         self.population.as_ref().map(|it| it.counts)
@@ -269,7 +286,11 @@ impl fmt::Display for Plan {
             geo.groups_count, geo.blocks_per_group, geo.inodes_per_group
         )?;
         writeln!(f, "features: {}", sb.features.names().join(" "))?;
-        writeln!(f, "uuid: {}", uuid(&sb.uuid))?;
+        if self.is_uuid_known() {
+            writeln!(f, "uuid: {}", uuid(&sb.uuid))?;
+        } else {
+            writeln!(f, "uuid: follows from the contents of files")?;
+        }
         for file in &self.files {
             write!(f, "{}: inode {}", file.name, file.ino)?;
             for (i, run) in file.blocks.iter().enumerate() {
@@ -279,6 +300,9 @@ impl fmt::Display for Plan {
         }
         if let Some(counts) = self.counts() {
             writeln!(f, "files: {counts}")?;
+            if let Some(blk) = self.contents_start() {
+                writeln!(f, "contents: from block {blk} on")?;
+            }
         }
         for (group, (tables, state)) in geo.groups().zip(self.tables.iter().zip(&self.groups)) {
             let layout = self.group_layout(group);

@@ -7,6 +7,7 @@ mod cases;
 mod journal_device;
 mod kernel;
 mod places;
+mod populate;
 mod random;
 mod reproducible;
 mod rescue;

@@ -67,8 +67,7 @@ pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
 /// ones. All that hinders is left to [`check`].
 pub(super) fn recover(session: &mut Session<'_, '_>) -> Result<()> {
     let features = session.sb.features;
-    let must_recover =
-        features.has_incompat(Incompat::RECOVER) || session.gate.todo.has_used_copy;
+    let must_recover = features.has_incompat(Incompat::RECOVER) || session.gate.todo.has_used_copy;
     if !must_recover || !features.has_compat(Compat::HAS_JOURNAL) {
         return Ok(());
     }

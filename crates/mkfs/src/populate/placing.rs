@@ -38,15 +38,17 @@ pub struct Counts {
     pub others: u64,
     /// Bytes of all regular files, holes left out.
     pub bytes: u64,
+    /// Bytes of their holes.
+    pub holes: u64,
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { directories, indexed, regular, symlinks, others, bytes } = self;
+        let Self { directories, indexed, regular, symlinks, others, bytes, holes } = self;
         write!(
             f,
             "{directories} directories ({indexed} indexed), {regular} regular files with {bytes} \
-             bytes, {symlinks} symbolic links, {others} others"
+             bytes and holes of {holes}, {symlinks} symbolic links, {others} others"
         )
     }
 }
@@ -371,7 +373,9 @@ impl Placing<'_> {
         for &node in &self.order.files {
             let Kind::Regular(contents) = &tree.node(node).kind else { continue };
             self.it.counts.regular += 1;
-            self.it.counts.bytes += contents.data_len();
+            let data = contents.data_len();
+            self.it.counts.bytes += data;
+            self.it.counts.holes += contents.size.saturating_sub(data);
             if let Some(len) = self.attributes.of_node(node).inline {
                 let rest_at = data_at(frame.format.inode_size(), len);
                 self.put(node, &[], None)?;
