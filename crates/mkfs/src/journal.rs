@@ -28,21 +28,17 @@ impl Size {
     }
 }
 
+const KI: u64 = 1024;
+/// Blocks of a filesystem from which on another log goes with it.
+pub(crate) const STEPS: [u64; 8] =
+    [2 * KI, 32 * KI, 256 * KI, 512 * KI, 4096 * KI, 8192 * KI, 16384 * KI, 32768 * KI];
+/// The log from each step on.
+const LOGS: [u64; 8] = [KI, 4 * KI, 8 * KI, 16 * KI, 32 * KI, 64 * KI, 128 * KI, 256 * KI];
+
 /// The log that goes with a filesystem of so many blocks; 0 for none
 /// (`ext2fs_default_journal_size`).
-const fn default_blocks(blocks: u64) -> u64 {
-    const KI: u64 = 1024;
-    match blocks {
-        0..2048 => 0,
-        it if it < 32 * KI => KI,
-        it if it < 256 * KI => 4 * KI,
-        it if it < 512 * KI => 8 * KI,
-        it if it < 4096 * KI => 16 * KI,
-        it if it < 8192 * KI => 32 * KI,
-        it if it < 16384 * KI => 64 * KI,
-        it if it < 32768 * KI => 128 * KI,
-        _ => 256 * KI,
-    }
+fn default_blocks(blocks: u64) -> u64 {
+    STEPS.iter().zip(LOGS).rfind(|(from, _)| blocks >= **from).map_or(0, |(_, log)| log)
 }
 
 /// The size of this filesystem's log; 0 blocks where it is too small for one.

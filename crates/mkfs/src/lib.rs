@@ -7,6 +7,7 @@ mod builder;
 mod copy;
 mod error;
 pub mod features;
+mod fit;
 mod groups;
 mod journal;
 pub mod journal_device;
@@ -28,6 +29,7 @@ mod write;
 
 pub use builder::SpecialFile;
 pub use error::{Error, Result};
+pub use fit::{Fitted, Room, fit};
 pub use groups::GroupState;
 pub use options::Options;
 pub use plan::{GroupLayout, Plan, plan, uuid};

@@ -11,7 +11,7 @@ use crate::{
     populate::{Counts, Order, Population},
     runs::Runs,
     seal::Block,
-    settings::settings,
+    settings::{Files, settings},
     shape::{Shape, shape},
     tables::{self, GroupTables, Layout},
 };
@@ -73,7 +73,12 @@ pub struct Plan {
 /// [`Error::File`](crate::Error::File) when a file of the tree does not.
 pub fn plan(options: &Options, device_len: u64) -> Result<Plan> {
     let order = options.tree.as_deref().map(Order::new).transpose()?;
-    let mut settings = settings(options, order.as_ref(), device_len)?;
+    plan_for(options, order.as_ref().map_or(Files::Inodes(0), Files::Tree), device_len)
+}
+
+/// As [`plan`], for these files, of which what is known does not go with the size.
+pub(crate) fn plan_for(options: &Options, files: Files<'_>, device_len: u64) -> Result<Plan> {
+    let mut settings = settings(options, files, device_len)?;
     let attributes = std::mem::take(&mut settings.attributes);
     let shape = shape(options, &settings)?;
     let mut used = reserved(&shape);
@@ -112,7 +117,7 @@ pub fn plan(options: &Options, device_len: u64) -> Result<Plan> {
         population: None,
         shape,
     };
-    builder.special_files(options, order.as_ref(), &attributes)?;
+    builder.special_files(options, files.order(), &attributes)?;
     let uuid_from = settings.uuid_from.filter(|_| !builder.data.is_empty());
     finish(builder, options, overhead, uuid_from)
 }

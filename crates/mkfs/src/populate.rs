@@ -12,7 +12,6 @@ mod placing;
 mod space;
 
 pub(crate) use attributes::{Attributes, Room};
-pub(crate) use digest::digest;
 use file::Frame;
 pub(crate) use order::Order;
 pub use placing::Counts;

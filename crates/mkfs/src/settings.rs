@@ -4,8 +4,9 @@ use crate::{
     error::{Error, Result, conflict},
     features,
     options::{Identity, Options},
-    populate::{self, Attributes, Order, Room},
+    populate::{Attributes, Order, Room},
     shape::EXTRA_ISIZE,
+    special::inodes_of_features,
     usage,
 };
 use ext4_ondisk::features::{Compat, Features, Incompat, RoCompat};
@@ -22,6 +23,9 @@ pub(crate) struct Settings {
     pub(crate) inode_size: u16,
     /// Inodes asked for or from the ratio.
     pub(crate) inodes: u32,
+    /// Inodes that files take, where those are enough for them: as many are left of `inodes` when
+    /// those are rounded.
+    pub(crate) least_inodes: u32,
     /// Blocks there are.
     pub(crate) blocks: u64,
     pub(crate) reserved_blocks: u64,
@@ -39,12 +43,38 @@ pub(crate) struct Settings {
 const MAX_32: u64 = (1 << 32) - 1;
 const MAX_CLUSTER: u32 = 1 << 29;
 
-/// Resolves `options` for a device of `device_len` bytes; `order` is of the tree's files.
-pub(crate) fn settings(
-    options: &Options,
-    order: Option<&Order>,
-    device_len: u64,
-) -> Result<Settings> {
+/// The files that a filesystem is planned for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Files<'a> {
+    /// Those of the options' tree.
+    Tree(&'a Order),
+    /// None, but as many inodes as so many would take, special ones included.
+    Inodes(u32),
+}
+
+impl<'a> Files<'a> {
+    pub(crate) const fn order(self) -> Option<&'a Order> {
+        match self {
+            Self::Tree(order) => Some(order),
+            Self::Inodes(_) => None,
+        }
+    }
+
+    /// Inodes for all of them, for the reserved ones and for those that features ask for.
+    fn inodes(self, options: &Options, features: Features, attributes: &Attributes) -> u64 {
+        const RESERVED: u64 = 11;
+        match self {
+            Self::Tree(order) => {
+                let of_tree = (order.files.len() + attributes.values.len()) as u64;
+                RESERVED + u64::from(inodes_of_features(options, features)) + of_tree
+            }
+            Self::Inodes(count) => u64::from(count),
+        }
+    }
+}
+
+/// Resolves `options` for a device of `device_len` bytes.
+pub(crate) fn settings(options: &Options, files: Files<'_>, device_len: u64) -> Result<Settings> {
     let len = options.size.unwrap_or(device_len);
     if len > device_len {
         return Err(Error::TooSmall {
@@ -74,14 +104,11 @@ pub(crate) fn settings(
         has_ea_inode: features.has_incompat(Incompat::EA_INODE),
         has_inline_data: features.has_incompat(Incompat::INLINE_DATA),
     };
-    let (attributes, needed) = match (&options.tree, order) {
-        (Some(tree), Some(order)) => {
-            let attributes = Attributes::new(tree, order, room)?;
-            let needed = inodes_needed(order, &attributes);
-            (attributes, needed)
-        }
-        _ => (Attributes::default(), 0),
+    let attributes = match (&options.tree, files) {
+        (Some(tree), Files::Tree(order)) => Attributes::new(tree, order, room)?,
+        _ => Attributes::default(),
     };
+    let needed = files.inodes(options, features, &attributes);
     let inodes = inodes(
         options,
         features,
@@ -90,6 +117,7 @@ pub(crate) fn settings(
         (usage_ratio, cluster_ratio_bits),
         needed,
     )?;
+    let least_inodes = u32::try_from(needed).ok().filter(|it| *it <= inodes).unwrap_or(0);
     check_numbers(options, features, block_size)?;
     check_descriptors(options, features)?;
     check_system(options, features)?;
@@ -100,10 +128,14 @@ pub(crate) fn settings(
         features.ro_compat |= RoCompat::PROJECT;
     }
     let log_groups_per_flex = log_groups_per_flex(options, features)?;
-    let derived = derived_identity(options, order, blocks, block_size);
-    let identity = |it: Identity, from: usize| match it {
+    let derived = derived_identity(options, files, &format!("{blocks} {block_size}"));
+    // The order of names in directories, and so how many blocks they take, does not go with the
+    // size: whoever looks for the right size would look for what moves.
+    let of_any_size = Options { size: None, inodes: None, ..options.clone() };
+    let seed = derived_identity(&of_any_size, files, "hash");
+    let identity = |it: Identity, derived: &[u8; 32]| match it {
         Identity::Given(bytes) => bytes,
-        Identity::Derived => as_uuid(&derived, from),
+        Identity::Derived => as_uuid(derived),
     };
     Ok(Settings {
         features,
@@ -111,17 +143,19 @@ pub(crate) fn settings(
         cluster_ratio_bits,
         inode_size,
         inodes,
+        least_inodes,
         blocks,
         reserved_blocks: reserved(blocks, options.reserved),
         per_group: options.blocks_per_group,
         log_groups_per_flex,
-        uuid: identity(options.uuid, 0),
+        uuid: identity(options.uuid, &derived),
         // Hashes of values that are inodes follow from the uuid, so it has to be known now.
-        uuid_from: order
+        uuid_from: files
+            .order()
             .filter(|_| attributes.values.is_empty())
             .filter(|_| options.uuid == Identity::Derived)
             .map(|_| derived),
-        hash_seed: identity(options.hash_seed, 16),
+        hash_seed: identity(options.hash_seed, &seed),
         attributes,
     })
 }
@@ -245,13 +279,6 @@ fn inodes(
     Ok(u32::try_from(wanted).unwrap_or(u32::MAX))
 }
 
-/// Inodes for all files of a tree, for the reserved ones and for those that features ask for.
-fn inodes_needed(order: &Order, attributes: &Attributes) -> u64 {
-    const RESERVED: u64 = 11;
-    const OF_FEATURES: u64 = 2;
-    RESERVED + OF_FEATURES + (order.files.len() + attributes.values.len()) as u64
-}
-
 /// What has bounds of its own.
 fn check_numbers(options: &Options, features: Features, block_size: BlockSize) -> Result<()> {
     if options.revision > 1 {
@@ -357,27 +384,22 @@ fn check_system(options: &Options, features: Features) -> Result<()> {
 }
 
 /// 32 bytes that two runs with the same options and size share, and others do not.
-fn derived_identity(
-    options: &Options,
-    order: Option<&Order>,
-    blocks: u64,
-    block_size: BlockSize,
-) -> [u8; 32] {
+fn derived_identity(options: &Options, files: Files<'_>, what: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     // The textual form names every field, so that a new option takes part by itself. That of a
     // tree would tell of the host.
     let others = Options { tree: None, ..options.clone() };
-    hash.update(format!("ext4-mkfs 1 {blocks} {block_size} {others:?}"));
-    if let (Some(tree), Some(order)) = (&options.tree, order) {
-        populate::digest(tree, order, &mut hash);
+    hash.update(format!("ext4-mkfs 1 {what} {others:?}"));
+    if let Some(order) = files.order() {
+        hash.update(order.digest);
     }
     hash.finalize().into()
 }
 
-/// 16 of the bytes as a uuid of version 8, the one for bytes that follow no common rule.
-pub(crate) fn as_uuid(bytes: &[u8; 32], from: usize) -> [u8; 16] {
+/// The first of the bytes as a uuid of version 8, the one for bytes that follow no common rule.
+pub(crate) fn as_uuid(bytes: &[u8; 32]) -> [u8; 16] {
     let mut uuid = [0; 16];
-    uuid.copy_from_slice(&bytes[from..from + 16]);
+    uuid.copy_from_slice(&bytes[..16]);
     uuid[6] = uuid[6] & 0x0F | 0x80;
     uuid[8] = uuid[8] & 0x3F | 0x80;
     uuid
@@ -390,7 +412,7 @@ mod tests {
     fn of(len: u64, change: impl FnOnce(&mut Options)) -> Result<Settings> {
         let mut options = Options::default();
         change(&mut options);
-        settings(&options, None, len)
+        settings(&options, Files::Inodes(0), len)
     }
 
     #[test]
@@ -414,6 +436,9 @@ mod tests {
         assert_eq!((a.uuid, a.hash_seed), (b.uuid, b.hash_seed));
         assert_ne!(a.uuid, c.uuid);
         assert_ne!(a.uuid, a.hash_seed);
+        let larger = of(65 << 20, |_| {}).unwrap();
+        assert_ne!(a.uuid, larger.uuid);
+        assert_eq!(a.hash_seed, larger.hash_seed, "directories are the same at any size");
     }
 
     #[test]

@@ -171,7 +171,8 @@ impl Trial<'_> {
             }
             return too_many_inodes(self.settings);
         }
-        per_group = per_group.min((1 << 16) - block / inode);
+        let most = ((1 << 16) - block / inode).min(block * 8);
+        per_group = per_group.min(most);
         loop {
             // Whole blocks, and a multiple of 8 so that bitmaps end at a byte.
             let blocks = (per_group * inode).div_ceil(block);
@@ -180,6 +181,19 @@ impl Trial<'_> {
                 // Rounded down below what every filesystem has.
                 per_group = LEAST_INODES.next_multiple_of(8);
                 continue;
+            }
+            let least = u64::from(self.settings.least_inodes);
+            if filled * groups < least {
+                // Rounded down below what the files take, though enough were wanted.
+                per_group = least.div_ceil(groups).next_multiple_of(8);
+                if per_group <= most {
+                    continue;
+                }
+                return if self.blocks_per_group >= 256 + 8 {
+                    Ok(None)
+                } else {
+                    too_many_inodes(self.settings)
+                };
             }
             if u32::try_from(filled * groups).is_ok() {
                 let blocks = (filled * inode).div_ceil(block);

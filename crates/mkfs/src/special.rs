@@ -49,6 +49,12 @@ fn kept_quotas(options: &Options, features: Features) -> Vec<Kind> {
     kinds.into_iter().filter(|(kept, _)| is_kept && *kept).map(|(_, kind)| kind).collect()
 }
 
+/// Ordinary inodes that features ask for.
+pub(crate) fn inodes_of_features(options: &Options, features: Features) -> u32 {
+    u32::from(kept_quotas(options, features).contains(&Kind::Project))
+        + u32::from(features.has_compat(Compat::ORPHAN_FILE))
+}
+
 /// One record to be put into a directory block.
 struct Name<'a>(&'a [u8], Option<InodeNr>);
 

@@ -46,15 +46,17 @@ pub(crate) fn named(names: &[String]) -> Result<(u32, u32)> {
     Ok((block_size, inode_ratio))
 }
 
+/// Bytes from which on another type goes with the size.
+pub(crate) const SIZES: [u64; 4] = [3 << 20, 512 << 20, 4 << 40, 16 << 40];
+
 /// The type that goes with a size in bytes.
 pub(crate) const fn of_size(bytes: u64) -> &'static str {
-    const MIB: u64 = 1 << 20;
-    const TIB: u64 = 1 << 40;
+    let [small, default, big, huge] = SIZES;
     match bytes {
-        0..3_145_728 => "floppy",
-        it if it < 512 * MIB => "small",
-        it if it < 4 * TIB => "default",
-        it if it < 16 * TIB => "big",
+        it if it < small => "floppy",
+        it if it < default => "small",
+        it if it < big => "default",
+        it if it < huge => "big",
         _ => "huge",
     }
 }

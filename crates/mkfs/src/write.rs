@@ -329,7 +329,7 @@ impl<'a> Run<'a> {
             for sum in &self.copied.sums {
                 hash.update(sum.to_le_bytes());
             }
-            self.sealer = Sealer::new(&plan.raw, as_uuid(&hash.finalize().into(), 0))?;
+            self.sealer = Sealer::new(&plan.raw, as_uuid(&hash.finalize().into()))?;
         }
         self.written.uuid = self.sealer.superblock.uuid;
         self.descriptors = plan.descriptors(&self.sealer.superblock);

@@ -5,8 +5,14 @@ use super::Order;
 use ext4_tree::{Kind, Tree};
 use sha2::{Digest as _, Sha256};
 
-/// Feeds all of a tree but contents.
-pub(crate) fn digest(tree: &Tree, order: &Order, to: &mut Sha256) {
+/// The hash of all of a tree but contents.
+pub(super) fn digest(tree: &Tree, order: &Order) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    feed(tree, order, &mut hash);
+    hash.finalize().into()
+}
+
+fn feed(tree: &Tree, order: &Order, to: &mut Sha256) {
     let bytes = |to: &mut Sha256, bytes: &[u8]| {
         to.update((bytes.len() as u64).to_le_bytes());
         to.update(bytes);

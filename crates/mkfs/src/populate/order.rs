@@ -1,6 +1,7 @@
 //! Which inode each file of the tree gets: a directory, then its files, then its subdirectories,
 //! names in the order of their bytes, so that what is read together lies together.
 
+use super::digest::digest;
 use crate::error::{Error, Result};
 use ext4_tree::{Kind, NodeId, Tree};
 use ext4_units::InodeNr;
@@ -31,6 +32,8 @@ pub(crate) struct Order {
     places: Vec<u32>,
     /// By node: names, and for a directory the links its own name and its subdirectories give it.
     links: Vec<u32>,
+    /// Of all of the tree but contents.
+    pub(crate) digest: [u8; 32],
 }
 
 const NOWHERE: u32 = u32::MAX;
@@ -56,6 +59,7 @@ impl Order {
             lost_and_found,
             places: vec![NOWHERE; n_nodes],
             links: vec![0; n_nodes],
+            digest: [0; 32],
         };
         it.places[NodeId::ROOT.index()] = FIXED;
         if let Some(node) = lost_and_found {
@@ -68,6 +72,7 @@ impl Order {
         }
         // The one that is made when the tree has none.
         it.links[NodeId::ROOT.index()] += u32::from(lost_and_found.is_none());
+        it.digest = digest(tree, &it);
         Ok(it)
     }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test's helper too a panic is the answer")]
 
+mod fit;
 mod identity;
 mod interrupted;
 mod kernel;

@@ -1,0 +1,191 @@
+//! The size found is the one that trying all sizes finds.
+
+use crate::trees;
+use ext4_blockdev::MemoryDevice;
+use ext4_mkfs::{
+    Options, Plan, Room, features, fit,
+    options::{Journal, Kind},
+    plan, write,
+};
+use ext4_testkit::oracle::{self, FsckMode, Need};
+use ext4_tree::{NodeId, Tree};
+use ext4_units::BlockSize;
+use proptest::prelude::*;
+use std::{num::NonZero, sync::Arc};
+
+/// Bytes that users have of a filesystem, as `df` says it.
+pub(crate) fn left(plan: &Plan) -> u64 {
+    let (sb, geo) = (&plan.superblock, &plan.geometry);
+    let bits = geo.cluster_ratio_bits;
+    let own = if sb.features.has_incompat(ext4_ondisk::features::Incompat::EXTENTS) {
+        ((geo.blocks_count >> bits) / 50).min(4096) << bits
+    } else {
+        0
+    };
+    let blocks = sb.free_blocks_count.saturating_sub(sb.r_blocks_count + own);
+    blocks * u64::from(geo.block_size.bytes())
+}
+
+/// The plan of `options` at this size, if it holds there.
+fn holds(options: &Options, room: Room, len: u64) -> Option<Plan> {
+    let options = Options { size: Some(len), ..options.clone() };
+    let plan = plan(&options, len).ok().filter(|it| it.len() == len)?;
+    match room {
+        Room::Min => Some(plan),
+        Room::Free(bytes) => (bytes <= left(&plan)).then_some(plan),
+    }
+}
+
+/// Tries every size.
+fn smallest(options: &Options, room: Room, unit: u64, limit: u64) -> Option<u64> {
+    (1..=limit / unit).map(|n| n * unit).find(|&len| holds(options, room, len).is_some())
+}
+
+/// Compares with all sizes up to `limit`, and with many just below one that is larger.
+fn check(options: &Options, room: Room, limit: u64) -> Option<Plan> {
+    let fitted = match fit(options, room) {
+        Ok(fitted) => fitted,
+        Err(error) => {
+            assert!(smallest(options, room, 16384, 24 << 20).is_none(), "{error}: {options:?}");
+            return None;
+        }
+    };
+    let len = fitted.plan.len();
+    assert_eq!(fitted.options.size, Some(len));
+    let again = plan(&fitted.options, len).unwrap();
+    assert_eq!(again.to_string(), fitted.plan.to_string(), "the plan is that of the options");
+    if let Room::Free(bytes) = room {
+        assert!(left(&again) >= bytes);
+    }
+    let unit = fitted.plan.superblock.cluster_bytes();
+    let told = Options { tree: None, ..options.clone() };
+    if len <= limit {
+        let settled = Options { inodes: fitted.options.inodes, ..options.clone() };
+        let wanted = smallest(&settled, room, 1024.max(unit / 64), len);
+        assert_eq!(wanted, Some(len), "{room:?} of {told:?}");
+    } else {
+        for less in (1..100).take_while(|less| less * unit < len) {
+            let len = len - less * unit;
+            assert!(holds(&fitted.options, room, len).is_none(), "{len} of {told:?}");
+        }
+    }
+    Some(again)
+}
+
+fn edits(words: &[&str]) -> Vec<features::Edit> {
+    words.iter().flat_map(|it| features::parse(it).unwrap()).collect()
+}
+
+fn some_options() -> impl Strategy<Value = Options> {
+    let kinds = prop_oneof![Just(Kind::Ext2), Just(Kind::Ext3), Just(Kind::Ext4)];
+    let words = prop_oneof![
+        4 => Just(vec![]),
+        1 => Just(vec!["bigalloc"]),
+        1 => Just(vec!["^resize_inode"]),
+        1 => Just(vec!["^flex_bg"]),
+        1 => Just(vec!["^has_journal"]),
+        1 => Just(vec!["sparse_super2"]),
+        1 => Just(vec!["quota", "mmp"]),
+        1 => Just(vec!["orphan_file"]),
+        1 => Just(vec!["^has_journal", "meta_bg", "^resize_inode"]),
+    ];
+    let block_size = proptest::option::of(prop_oneof![Just(1024), Just(2048), Just(4096)]);
+    let inodes = prop_oneof![
+        3 => Just((None, None)),
+        1 => (800_u32..5000).prop_map(|it| (Some(it), None)),
+        1 => (1024_u32..70_000).prop_map(|it| (None, Some(it))),
+    ];
+    let per_group = proptest::option::weighted(0.3, (40_u32..300).prop_map(|it| it * 8));
+    let journal = proptest::option::weighted(0.2, 1_u32..5);
+    let reserved = prop_oneof![Just(500), Just(0), Just(1234)];
+    (kinds, words, block_size, inodes, per_group, journal, reserved).prop_map(
+        |(kind, words, block_size, (inodes, inode_ratio), blocks_per_group, mib, reserved)| {
+            Options {
+                kind,
+                features: edits(&words),
+                block_size: block_size.and_then(BlockSize::from_bytes),
+                inodes,
+                inode_ratio,
+                blocks_per_group,
+                journal: Journal { mib, ..Journal::default() },
+                reserved,
+                ..Options::default()
+            }
+        },
+    )
+}
+
+/// Files of some length in some directories, holes and hard links among them.
+fn some_tree() -> impl Strategy<Value = Tree> {
+    let lens = prop_oneof![4 => 0_u32..3000, 2 => 0_u32..30_000, 1 => 0_u32..400_000];
+    let file = (lens, 1_usize..200, 0_u8..16);
+    (proptest::collection::vec(file, 0..150), any::<bool>()).prop_map(|(files, has_many)| {
+        let mut tree = trees::root();
+        let mut dirs = vec![NodeId::ROOT];
+        for (nr, (len, name_len, what)) in files.into_iter().enumerate() {
+            let dir = dirs[nr * 7 % dirs.len()];
+            let name = format!("{nr:x>name_len$}").into_bytes();
+            let whole = u64::from(len);
+            let node = match what {
+                0 => {
+                    dirs.push(tree.add(dir, &name, trees::directory()).unwrap());
+                    continue;
+                }
+                1 => trees::symlink(&vec![b'a'; len as usize % 1000 + 1]),
+                2 if len > 2 => trees::sparse(whole * 1000, &[1..2, whole * 500..whole * 501]),
+                _ => trees::file(len as usize),
+            };
+            let node = tree.add(dir, &name, node).unwrap();
+            if what == 3 {
+                tree.link(NodeId::ROOT, format!("link{nr}").as_bytes(), node).unwrap();
+            }
+        }
+        for nr in 0..if has_many { 500 } else { 0 } {
+            tree.add(NodeId::ROOT, format!("{nr:0>50}").as_bytes(), trees::file(0)).unwrap();
+        }
+        tree
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20, max_shrink_iters: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_smallest_for_a_tree_is_sound_and_what_trying_every_size_finds(
+        options in some_options(),
+        tree in some_tree(),
+    ) {
+        let options = Options { tree: Some(Arc::new(tree)), ..options };
+        let plan = check(&options, Room::Min, 1 << 20);
+        if let Some(plan) = plan && !oracle::skip_without(&[Need::E2fsck]) {
+            let device = MemoryDevice::new(vec![0; usize::try_from(plan.len()).unwrap()]);
+            write(&plan, &device, NonZero::new(2).unwrap(), &mut ()).unwrap();
+            let fsck = oracle::e2fsck_device(&device, FsckMode::Check).unwrap();
+            prop_assert!(fsck.is_clean(), "{:?}", fsck);
+        }
+    }
+
+    #[test]
+    fn a_tree_leaves_so_much_room_and_no_less_would_do(
+        options in some_options(),
+        tree in some_tree(),
+        kib in 0_u64..20_000,
+    ) {
+        let options = Options { tree: Some(Arc::new(tree)), ..options };
+        check(&options, Room::Free(kib << 10), 1 << 20);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_smallest_is_what_trying_every_size_finds(options in some_options()) {
+        check(&options, Room::Min, 6 << 20);
+    }
+
+    #[test]
+    fn so_much_room_is_left_and_no_less_would_do(options in some_options(), kib in 0_u64..20_000) {
+        check(&options, Room::Free(kib << 10), 6 << 20);
+    }
+}
