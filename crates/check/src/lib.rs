@@ -18,6 +18,7 @@ mod finding;
 mod gate;
 mod image;
 mod pass0;
+mod pass1;
 mod pass2;
 mod pass3;
 mod pass4;

@@ -1,6 +1,6 @@
 //! Rounds: a check that changed something is made again, on the overlay, until it finds nothing new.
 
-use crate::{Answers, Error, Finding, Result, gate::Gate, pass0};
+use crate::{Answers, Error, Finding, Result, gate::Gate, pass0, pass1};
 use ext4_blockdev::Overlay;
 use std::sync::Arc;
 
@@ -82,10 +82,11 @@ fn round(
     gate: &mut Gate<'_>,
     outcome: &mut Outcome,
 ) -> Result<()> {
-    let session = pass0::open(overlay, options, gate)?;
+    let mut session = pass0::open(overlay, options, gate)?;
     let (sb, geo) = (&session.sb, &session.geo);
     let inodes = u64::from(geo.inodes_count);
     outcome.inodes = [inodes.saturating_sub(sb.free_inodes_count.into()), inodes];
     outcome.blocks = [geo.blocks_count.saturating_sub(sb.free_blocks_count), geo.blocks_count];
+    pass1::run(&mut session)?;
     Ok(())
 }

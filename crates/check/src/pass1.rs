@@ -1,0 +1,118 @@
+//! Pass 1: every inode, what it maps and what it says of it, and the filesystem's own blocks.
+
+mod attributes;
+mod bad_blocks;
+mod block_map;
+mod claims;
+mod encryption;
+mod extents;
+mod extra;
+mod found;
+mod frame;
+mod index;
+mod inline;
+mod inode;
+mod map;
+mod scan;
+mod size;
+mod special;
+mod world;
+
+use crate::{Place, Result, problem::pass1::REVISION, session::Session};
+use ext4_ondisk::features::{Features, RoCompat};
+use ext4_units::InodeNr;
+use found::{Found, Harvest};
+use world::World;
+
+/// Learns what is in use, and mends inodes one by one.
+pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
+    let mut moves = frame::mark(session)?;
+    let threads = session.threads;
+    let mut harvest = {
+        let (world, gate) = split(session);
+        scan::run(world, gate, threads)?
+    };
+    mend(session, &mut harvest)?;
+    moves.append(&mut harvest.moves);
+    let ratio_bits = session.geo.cluster_ratio_bits;
+    let own = frame::clusters(&session.facts.metadata, ratio_bits);
+    let mut run = (0, 0);
+    for cluster in own.iter() {
+        if run.0 + run.1 == cluster {
+            run.1 += 1;
+        } else {
+            harvest.claims.add(run.0, run.1);
+            run = (cluster, 1);
+        }
+    }
+    harvest.claims.add(run.0, run.1);
+    harvest.into_facts(&mut session.facts, ratio_bits);
+    attributes::settle(session)?;
+    frame::relocate(session, moves)
+}
+
+/// The frame of the filesystem on one side, the one who may be asked on the other.
+fn split<'s, 'a>(session: &'s mut Session<'_, 'a>) -> (World<'s>, &'s mut crate::gate::Gate<'a>) {
+    let raw = &session.raw;
+    let count = session.geo.inodes_count;
+    let is_early = |time: u32, high: u8| time != 0 && high == 0 && time < count;
+    let knows_low_dtime = !is_early(raw.s_wtime.get(), raw.s_wtime_hi)
+        && !is_early(raw.s_mtime.get(), raw.s_mtime_hi)
+        && !is_early(raw.s_mkfs_time.get(), raw.s_mkfs_time_hi);
+    let world = World {
+        image: &session.image,
+        raw,
+        sb: &session.sb,
+        geo: session.geo,
+        format: session.format,
+        descs: &session.descs,
+        metadata: &session.facts.metadata,
+        now: session.now,
+        knows_low_dtime,
+        has_quota: session.sb.features.ro_compat.intersects(RoCompat::QUOTA | RoCompat::PROJECT),
+    };
+    (world, session.gate)
+}
+
+/// Checks the suspects again, in the order of their numbers, and mends them.
+fn mend(session: &mut Session<'_, '_>, harvest: &mut Harvest) -> Result<()> {
+    let suspects = std::mem::take(&mut harvest.suspects);
+    let mut found = Found::default();
+    for ino in suspects {
+        let (world, gate) = split(session);
+        let Some(bytes) = world.read_inode(ino)? else { continue };
+        let before = world.sb.features;
+        let outcome = scan::check(world, gate, &harvest.attributes, ino, bytes, &mut found)?;
+        harvest.take(ino, &mut found);
+        if outcome.features != before {
+            add_features(session, outcome.features)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets features that inodes turned out to need.
+fn add_features(session: &mut Session<'_, '_>, features: Features) -> Result<()> {
+    session.raw.s_feature_compat.set(features.compat.bits());
+    session.raw.s_feature_incompat.set(features.incompat.bits());
+    session.raw.s_feature_ro_compat.set(features.ro_compat.bits());
+    if session.raw.s_rev_level.get() == 0
+        && session.fix(&REVISION, Place::what("superblock"), 0, 1)?
+    {
+        session.raw.s_rev_level.set(1);
+        session.raw.s_first_ino.set(11);
+        session.raw.s_inode_size.set(128);
+    }
+    session.put_superblock()
+}
+
+/// Whether an inode's checksum is wrong. One of zeros alone has none.
+fn checksum_is_bad(world: &World<'_>, ino: InodeNr, bytes: &[u8]) -> bool {
+    let Some((expected, mask)) = world.format.checksum(ino, bytes) else { return false };
+    let word = |at: usize| match bytes.get(at..at + 2) {
+        Some(it) => u32::from(u16::from_le_bytes([it[0], it[1]])),
+        None => 0,
+    };
+    let found = (word(0x82) << 16 | word(0x7C)) & mask;
+    found != expected & mask && bytes.iter().any(|it| *it != 0)
+}

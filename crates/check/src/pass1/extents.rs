@@ -1,0 +1,450 @@
+//! Trees of extents, read without any belief: each entry judged, and the tree made anew from the good
+//! ones when something had to go.
+//!
+//! `scan_extent_node` of e2fsck. What bounds the walk: a child is one level lower than its parent, and
+//! no block is a node of the same tree twice.
+
+use super::{
+    inode::{Check, Verdict},
+    map::Map,
+};
+use crate::{
+    Place, Problem, Result,
+    problem::pass1::{
+        DIRECTORY_HOLE, DIRECTORY_TOO_BIG, EXTENT_BOUNDS, EXTENT_CHECKSUM, EXTENT_EMPTY,
+        EXTENT_END, EXTENT_INDEX, EXTENT_NODE, EXTENT_ORDER, EXTENT_OVERLAP, EXTENT_START,
+        EXTENTS_TOO_DEEP, MAP_ON_METADATA, NO_EXTENT_HEADER, UNWRITTEN_DIRECTORY,
+    },
+};
+use ext4_ondisk::{
+    extent::{self, Extent, RawExtent, RawExtentHeader, RawExtentIdx},
+    features::Incompat,
+    inode::{FileType, InodeFlags},
+};
+use ext4_units::{BlockNr, BlockSize, LogicalBlock};
+use std::collections::HashSet;
+use zerocopy::{
+    FromBytes as _, IntoBytes as _,
+    little_endian::{U16, U32},
+};
+
+const HEADER: usize = size_of::<RawExtentHeader>();
+const ENTRY: usize = size_of::<RawExtent>();
+/// No tree that fits on a device is deeper; one that says so is no tree.
+const DEEPEST: u16 = 16;
+
+/// The header of a node, when it can be one (`ext2fs_extent_header_verify`); else what is wrong.
+pub(super) fn header(node: &[u8]) -> std::result::Result<RawExtentHeader, &'static str> {
+    let (raw, _) = RawExtentHeader::read_from_prefix(node).map_err(|_short| "too short")?;
+    let room = (node.len().saturating_sub(HEADER)) / ENTRY;
+    let max = usize::from(raw.eh_max.get());
+    if raw.eh_magic.get() != extent::MAGIC {
+        return Err("another magic");
+    }
+    if raw.eh_entries.get() > raw.eh_max.get() {
+        return Err("more entries than fit");
+    }
+    if max > room || max + 2 < room {
+        return Err("another number of entries that fit");
+    }
+    if raw.eh_depth.get() > DEEPEST {
+        return Err("too deep");
+    }
+    Ok(raw)
+}
+
+/// An entry of a leaf.
+pub(super) fn leaf_entry(node: &[u8], nr: usize) -> Option<RawExtent> {
+    RawExtent::read_from_prefix(node.get(HEADER + nr * ENTRY..)?).ok().map(|(raw, _)| raw)
+}
+
+fn index_entry(node: &[u8], nr: usize) -> Option<RawExtentIdx> {
+    RawExtentIdx::read_from_prefix(node.get(HEADER + nr * ENTRY..)?).ok().map(|(raw, _)| raw)
+}
+
+/// The deepest tree that a file can need (`ext2fs_max_extent_depth`).
+fn max_depth(size: BlockSize) -> u16 {
+    let per_block = (size.len() - HEADER) / ENTRY;
+    u16::try_from(1 + (31 - 2) / per_block.ilog2()).unwrap_or(u16::MAX)
+}
+
+/// A walk over a tree.
+#[derive(Debug, Default)]
+struct Walk {
+    /// Good extents, kept only where the tree may be made anew.
+    extents: Vec<Extent>,
+    /// Blocks of nodes, in the order they were met.
+    nodes: Vec<BlockNr>,
+    seen: HashSet<BlockNr>,
+    /// The next logical block that is free.
+    next: u64,
+    /// Something was taken out or changed.
+    is_changed: bool,
+    /// Something was left as it is that a tree made anew would lose.
+    has_left: bool,
+}
+
+/// What a node has to keep to.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// No entry before this logical block.
+    start: u64,
+    /// None at or behind this one, where something else follows.
+    end: Option<u64>,
+    depth: u16,
+    may_mend: bool,
+}
+
+impl Check<'_> {
+    /// Walks the tree of extents.
+    pub(super) fn extents(&mut self, map: &mut Map) -> Result<Verdict> {
+        let root = self.raw.i_block;
+        let header = match header(&root) {
+            Ok(header) => header,
+            Err(why) => {
+                let is_cleared = self.fix(&NO_EXTENT_HEADER, why, "")?;
+                return Ok(if is_cleared { Verdict::Cleared } else { Verdict::Kept });
+            }
+        };
+        let mut walk = Walk::default();
+        let (depth, deepest) = (header.eh_depth.get(), max_depth(self.world.geo.block_size));
+        if depth > deepest && self.fix(&EXTENTS_TOO_DEEP, depth, deepest)? {
+            walk.is_changed = true;
+        }
+        let bounds = Bounds { start: 0, end: None, depth, may_mend: true };
+        self.node(map, &mut walk, &root, bounds)?;
+        if walk.is_changed && !walk.has_left {
+            self.rebuild(map, walk)?;
+        }
+        Ok(Verdict::Kept)
+    }
+
+    fn node(&mut self, map: &mut Map, walk: &mut Walk, node: &[u8], bounds: Bounds) -> Result<()> {
+        let Ok(header) = header(node) else { return Ok(()) };
+        let n = usize::from(header.eh_entries.get());
+        if bounds.depth > 0 {
+            return self.index_node(map, walk, node, n, bounds);
+        }
+        let mut start = bounds.start;
+        for nr in 0..n {
+            let Some(raw) = leaf_entry(node, nr) else { break };
+            let lblk = u64::from(raw.ee_block.get());
+            if self.leaf(map, walk, &raw, Bounds { start, ..bounds })? {
+                start = lblk + u64::from(raw.len()) - 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges an extent. True when it counts.
+    fn leaf(
+        &mut self,
+        map: &mut Map,
+        walk: &mut Walk,
+        raw: &RawExtent,
+        bounds: Bounds,
+    ) -> Result<bool> {
+        let is_dir = self.kind() == FileType::Directory;
+        let mut lblk = u64::from(raw.ee_block.get());
+        let (len, start) = (u64::from(raw.len()), raw.start());
+        let mut unwritten = raw.is_unwritten();
+        let place = Place::inode(self.ino).at_lblk(lblk).at_block(start);
+        if let Some(problem) = self.extent_fault(walk, raw, bounds) {
+            if !bounds.may_mend {
+                return Ok(false);
+            }
+            if self.fix_at(problem, place, len, "")? {
+                walk.is_changed = true;
+            } else {
+                walk.has_left = true;
+            }
+            return Ok(false);
+        }
+        if bounds.may_mend
+            && is_dir
+            && unwritten
+            && self.fix_at(&UNWRITTEN_DIRECTORY, place.clone(), "", "")?
+        {
+            unwritten = false;
+            walk.is_changed = true;
+        }
+        if bounds.may_mend && is_dir && map.end() < lblk {
+            let mask = u64::from(self.world.geo.cluster_ratio()) - 1;
+            let mut down = map.end();
+            if mask > 0 {
+                down = (down + mask) & !mask | start.0 & mask;
+            }
+            if down < lblk && self.fix_at(&DIRECTORY_HOLE, place, lblk, down)? {
+                lblk = down;
+                walk.is_changed = true;
+            }
+        }
+        walk.next = walk.next.max(lblk + len);
+        self.claim_run(map, lblk, start.0, len, !unwritten)?;
+        if self.gate.may_mend()
+            && let (Ok(lblk), Ok(len)) = (u32::try_from(lblk), u32::try_from(len))
+        {
+            walk.extents.push(Extent { lblk: LogicalBlock(lblk), len, start, unwritten });
+        }
+        Ok(true)
+    }
+
+    /// What is wrong with an extent.
+    fn extent_fault(
+        &self,
+        walk: &Walk,
+        raw: &RawExtent,
+        bounds: Bounds,
+    ) -> Option<&'static Problem> {
+        let (lblk, len, start) = (u64::from(raw.ee_block.get()), u64::from(raw.len()), raw.start());
+        let end = lblk + len;
+        let size = self.world.geo.block_size;
+        let largest_dir = 1u64 << (31 - size.bits());
+        let is_small_dir = self.kind() == FileType::Directory
+            && self.raw.i_size_high.get() == 0
+            && !self.features.has_incompat(Incompat::LARGEDIR);
+        if !self.world.is_block(start) {
+            Some(&EXTENT_START)
+        } else if lblk < bounds.start {
+            Some(&EXTENT_ORDER)
+        } else if len == 0 {
+            Some(&EXTENT_EMPTY)
+        } else if start.0 + len > self.world.end() {
+            Some(&EXTENT_END)
+        } else if bounds.end.is_some_and(|it| end > it) || end > u64::from(u32::MAX) {
+            Some(&EXTENT_BOUNDS)
+        } else if is_small_dir && end > largest_dir {
+            Some(&DIRECTORY_TOO_BIG)
+        } else if lblk < walk.next {
+            Some(&EXTENT_OVERLAP)
+        } else {
+            None
+        }
+    }
+
+    fn index_node(
+        &mut self,
+        map: &mut Map,
+        walk: &mut Walk,
+        node: &[u8],
+        n: usize,
+        bounds: Bounds,
+    ) -> Result<()> {
+        let mut least = bounds.start;
+        for nr in 0..n {
+            let Some(raw) = index_entry(node, nr) else { break };
+            let following = (nr + 1 < n).then(|| index_entry(node, nr + 1)).flatten();
+            let following = following.map(|it| u64::from(it.ei_block.get()));
+            let lblk = u64::from(raw.ei_block.get());
+            let end = following.filter(|it| *it > lblk).or(bounds.end);
+            let bounds = Bounds { start: least, end, ..bounds };
+            if self.index(map, walk, &raw, bounds)? {
+                least = lblk + 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges an entry of an index and walks over its child. True when it counts.
+    fn index(
+        &mut self,
+        map: &mut Map,
+        walk: &mut Walk,
+        raw: &RawExtentIdx,
+        bounds: Bounds,
+    ) -> Result<bool> {
+        let (lblk, blk) = (u64::from(raw.ei_block.get()), raw.leaf());
+        let place = Place::inode(self.ino).at_lblk(lblk).at_block(blk);
+        let problem = if !self.world.is_block(blk) {
+            Some(&EXTENT_START)
+        } else if lblk < bounds.start {
+            Some(&EXTENT_ORDER)
+        } else if bounds.end.is_some_and(|end| lblk >= end) {
+            Some(&EXTENT_BOUNDS)
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            if bounds.may_mend {
+                let is_mended = self.fix_at(problem, place, "", "")?;
+                walk.is_changed |= is_mended;
+                walk.has_left |= !is_mended;
+            }
+            return Ok(false);
+        }
+        let mut may_mend = bounds.may_mend;
+        if self.world.metadata.contains(blk.0) {
+            // To write to it would spoil what belongs there: shared blocks get a copy first.
+            self.gate.doubt()?;
+            self.fix_at(&MAP_ON_METADATA, place.clone(), "", "")?;
+            may_mend = false;
+        }
+        let is_first = walk.seen.insert(blk);
+        let child = if is_first { self.world.image.read(blk)? } else { Vec::new() };
+        let fault = match header(&child) {
+            _ if !is_first => Some("in the tree already"),
+            Err(why) => Some(why),
+            Ok(header) if header.eh_depth.get() != bounds.depth - 1 => Some("another depth"),
+            Ok(header) if header.eh_entries.get() == 0 => Some("empty"),
+            Ok(_) => None,
+        };
+        if let Some(why) = fault {
+            if may_mend {
+                let is_mended = self.fix_at(&EXTENT_NODE, place, why, "")?;
+                walk.is_changed |= is_mended;
+                walk.has_left |= !is_mended;
+            } else {
+                // The copy that it gets is judged in the next round.
+                walk.has_left = true;
+                self.claim_node(map, blk);
+            }
+            return Ok(false);
+        }
+        let was_changed = walk.is_changed;
+        let first = index_entry(&child, 0).map_or(lblk, |it| u64::from(it.ei_block.get()));
+        if first != lblk && may_mend {
+            if self.fix_at(&EXTENT_INDEX, place.clone(), lblk, first)? {
+                walk.is_changed = true;
+            } else {
+                walk.has_left = true;
+            }
+        }
+        walk.has_left |= !may_mend;
+        walk.nodes.push(blk);
+        let below = Bounds { start: first, depth: bounds.depth - 1, may_mend, ..bounds };
+        self.node(map, walk, &child, below)?;
+        self.claim_node(map, blk);
+        if may_mend && walk.is_changed == was_changed {
+            self.node_checksum(blk, child, place)?;
+        }
+        Ok(true)
+    }
+
+    /// Compares a node's checksum, where nothing else is wrong with the node.
+    fn node_checksum(&mut self, blk: BlockNr, mut node: Vec<u8>, place: Place) -> Result<()> {
+        let Some(seed) = self.world.seed(self.ino, self.raw.i_generation.get()) else {
+            return Ok(());
+        };
+        let max = header(&node).map_or(0, |it| it.eh_max.get());
+        let found = extent::stored_checksum(&node, max);
+        let expected = extent::checksum(seed, &node, max);
+        if found.is_some()
+            && found != expected
+            && self.fix_at(
+                &EXTENT_CHECKSUM,
+                place,
+                format_args!("{:#010x}", found.unwrap_or(0)),
+                format_args!("{:#010x}", expected.unwrap_or(0)),
+            )?
+        {
+            extent::set_checksum(seed, &mut node, max);
+            self.world.image.write(blk, &node)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the tree anew from its good extents, in the blocks it has.
+    ///
+    /// Those are enough: the new one is packed, and has no extent more than the old one had.
+    fn rebuild(&mut self, map: &mut Map, walk: Walk) -> Result<()> {
+        let Walk { mut extents, nodes, .. } = walk;
+        extents.sort_by_key(|it| it.lblk);
+        let leaves: Vec<(u32, [u8; ENTRY])> =
+            extents.iter().map(|it| (it.lblk.0, bytes_of(it.to_raw().as_bytes()))).collect();
+        let (root, used) = self.write_tree(leaves, &nodes)?;
+        self.raw.i_block = root;
+        self.is_dirty = true;
+        // Nodes that are not needed any more are free.
+        for blk in nodes.iter().skip(used) {
+            self.unclaim(map, self.world.cluster(blk.0));
+        }
+        Ok(())
+    }
+
+    /// Writes a packed tree with these entries in its leaves. Gives the root, and how many of
+    /// `blocks` it takes.
+    pub(super) fn write_tree(
+        &mut self,
+        leaves: Vec<(u32, [u8; ENTRY])>,
+        blocks: &[BlockNr],
+    ) -> Result<([u8; extent::ROOT_LEN], usize)> {
+        let size = self.world.geo.block_size;
+        let seed = self.world.seed(self.ino, self.raw.i_generation.get());
+        let max = extent::node_max(size);
+        let mut level = leaves;
+        let (mut depth, mut used) = (0, 0);
+        while level.len() > usize::from(extent::ROOT_MAX) {
+            let mut above = Vec::new();
+            for entries in level.chunks(usize::from(max)) {
+                let blk = *blocks.get(used).ok_or(crate::Error::NoSpace("block"))?;
+                used += 1;
+                let mut node = vec![0; size.len()];
+                fill(&mut node, entries, max, depth);
+                if let Some(seed) = seed {
+                    extent::set_checksum(seed, &mut node, max);
+                }
+                self.world.image.write(blk, &node)?;
+                let first = entries.first().map_or(0, |it| it.0);
+                let index = RawExtentIdx {
+                    ei_block: U32::new(first),
+                    ei_leaf_lo: U32::new((blk.0 & 0xFFFF_FFFF) as u32),
+                    ei_leaf_hi: U16::new((blk.0 >> 32 & 0xFFFF) as u16),
+                    ei_unused: U16::ZERO,
+                };
+                above.push((first, bytes_of(index.as_bytes())));
+            }
+            level = above;
+            depth += 1;
+        }
+        let mut root = extent::empty_root();
+        fill(&mut root, &level, extent::ROOT_MAX, depth);
+        Ok((root, used))
+    }
+
+    /// Takes back the claim of one cluster.
+    fn unclaim(&mut self, map: &mut Map, cluster: u64) {
+        let claims = &mut self.found.claims;
+        let at = claims.iter().rposition(|(start, len)| (*start..start + len).contains(&cluster));
+        if let Some((start, len)) = at.map(|at| claims.remove(at)) {
+            let behind = start + len - (cluster + 1);
+            if cluster > start {
+                claims.push((start, cluster - start));
+            }
+            if behind > 0 {
+                claims.push((cluster + 1, behind));
+            }
+            map.clusters -= 1;
+        }
+    }
+
+    /// Whether what is mapped behind the size may be there: blocks of a Merkle tree.
+    pub(super) fn may_exceed_size(&self) -> bool {
+        self.has_flag(InodeFlags::VERITY)
+    }
+}
+
+fn bytes_of(bytes: &[u8]) -> [u8; ENTRY] {
+    let mut entry = [0; ENTRY];
+    entry.copy_from_slice(bytes);
+    entry
+}
+
+/// Writes a node's header and entries.
+fn fill(node: &mut [u8], entries: &[(u32, [u8; ENTRY])], max: u16, depth: u16) {
+    let header = RawExtentHeader {
+        eh_magic: U16::new(extent::MAGIC),
+        eh_entries: U16::new(u16::try_from(entries.len()).unwrap_or(0)),
+        eh_max: U16::new(max),
+        eh_depth: U16::new(depth),
+        eh_generation: U32::ZERO,
+    };
+    node[..HEADER].copy_from_slice(header.as_bytes());
+    for (place, (_, entry)) in node[HEADER..].chunks_exact_mut(ENTRY).zip(entries) {
+        place.copy_from_slice(entry);
+    }
+}
+
+/// The child that an index entry leads to.
+pub(super) fn child(node: &[u8], nr: usize) -> Option<BlockNr> {
+    index_entry(node, nr).map(|it| it.leaf())
+}

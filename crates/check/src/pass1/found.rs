@@ -1,0 +1,235 @@
+//! What one inode brings, and what all of them brought together.
+
+use super::{
+    bad_blocks::Part,
+    claims::{Ascending, Claims},
+};
+use crate::{
+    bits::Bits,
+    facts::{Directory, Facts, Run, Usage, XattrBlock},
+};
+use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
+use std::collections::BTreeMap;
+
+/// What one inode brings.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a set that the inode is in, or not")]
+pub(super) struct Found {
+    /// The inode is in use.
+    pub(super) is_used: bool,
+    /// A regular file.
+    pub(super) is_regular: bool,
+    /// Pass 2 looks at it again.
+    pub(super) is_odd: bool,
+    /// No kind that exists.
+    pub(super) is_bad_mode: bool,
+    /// No directory names it.
+    pub(super) is_hidden: bool,
+    /// It holds an attribute's value.
+    pub(super) is_ea_inode: bool,
+    /// So large that it needs the feature large_file.
+    pub(super) is_large: bool,
+    /// A directory so large that it needs the feature largedir.
+    pub(super) is_large_dir: bool,
+    /// `i_links_count`.
+    pub(super) links: u16,
+    /// Runs of clusters it claims: start and length.
+    pub(super) claims: Vec<(u64, u64)>,
+    /// Clusters that it uses in a way that needs another copy.
+    pub(super) misaligned: Vec<u64>,
+    /// A directory.
+    pub(super) directory: Option<Directory>,
+    /// Its attribute block, and what that one brings.
+    pub(super) xattr_block: Option<(BlockNr, Attributes)>,
+    /// Inodes that hold the values of its own attributes.
+    pub(super) ea_refs: Vec<InodeNr>,
+    /// Structures that lie on bad blocks.
+    pub(super) moves: Vec<(GroupNr, Part)>,
+    /// Owners, and what they have of it.
+    pub(super) usage: Option<([u32; 3], Usage)>,
+}
+
+impl Found {
+    /// Forgets everything but the room.
+    pub(super) fn clear(&mut self) {
+        let (mut claims, mut misaligned, mut ea_refs) = (
+            std::mem::take(&mut self.claims),
+            std::mem::take(&mut self.misaligned),
+            std::mem::take(&mut self.ea_refs),
+        );
+        claims.clear();
+        misaligned.clear();
+        ea_refs.clear();
+        *self = Self { claims, misaligned, ea_refs, ..Self::default() };
+    }
+}
+
+/// What a block of attributes brings to the first of its inodes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Attributes {
+    /// `h_refcount`.
+    pub(super) refcount: u32,
+    /// Inodes that have it.
+    pub(super) found: u64,
+    /// Inodes that hold values.
+    pub(super) ea_refs: Vec<InodeNr>,
+    /// Clusters that count for the inode's space: its own, and those of values.
+    pub(super) clusters: u64,
+    /// Inodes that count for the inode's owner.
+    pub(super) inodes: u64,
+    /// It has an encryption context.
+    pub(super) has_context: bool,
+}
+
+/// What all inodes brought.
+#[derive(Debug, Default)]
+pub(super) struct Harvest {
+    pub(super) claims: Claims,
+    pub(super) attributes: BTreeMap<BlockNr, Attributes>,
+    pub(super) suspects: Vec<InodeNr>,
+    pub(super) moves: Vec<(GroupNr, Part)>,
+    inodes: Ascending,
+    regular: Ascending,
+    odd: Bits,
+    bad_mode: Bits,
+    hidden: Bits,
+    ea_inodes: Ascending,
+    has_large: bool,
+    has_large_dir: bool,
+    links: BTreeMap<InodeNr, u16>,
+    directories: BTreeMap<InodeNr, Directory>,
+    ea_refs: BTreeMap<InodeNr, u64>,
+    usage: [BTreeMap<u32, Usage>; 3],
+}
+
+impl Harvest {
+    /// Adds what an inode brings.
+    pub(super) fn take(&mut self, ino: InodeNr, found: &mut Found) {
+        let nr = u64::from(ino.get());
+        for (start, len) in found.claims.drain(..) {
+            self.claims.add(start, len);
+        }
+        for cluster in found.misaligned.drain(..) {
+            self.claims.twice.insert(cluster);
+        }
+        if !found.is_used {
+            return;
+        }
+        self.moves.append(&mut found.moves);
+        self.inodes.add(nr);
+        if found.is_regular {
+            self.regular.add(nr);
+        }
+        for (is_in, set) in [
+            (found.is_odd, &mut self.odd),
+            (found.is_bad_mode, &mut self.bad_mode),
+            (found.is_hidden, &mut self.hidden),
+        ] {
+            if is_in {
+                set.insert(nr);
+            }
+        }
+        if found.is_ea_inode {
+            self.ea_inodes.add(nr);
+        }
+        self.has_large |= found.is_large;
+        self.has_large_dir |= found.is_large_dir;
+        if found.links != 1 {
+            self.links.insert(ino, found.links);
+        }
+        if let Some(directory) = found.directory.take() {
+            self.directories.insert(ino, directory);
+        }
+        if let Some((blk, attributes)) = found.xattr_block.take() {
+            let known = self.attributes.entry(blk).or_insert(attributes);
+            known.found += 1;
+        }
+        for ea in found.ea_refs.drain(..) {
+            *self.ea_refs.entry(ea).or_insert(0) += 1;
+        }
+        if let Some((owners, usage)) = found.usage.take() {
+            for (all, owner) in self.usage.iter_mut().zip(owners) {
+                add_usage(all.entry(owner).or_default(), usage);
+            }
+        }
+    }
+
+    /// Adds what another thread harvested.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.claims.merge(other.claims);
+        for (blk, theirs) in other.attributes {
+            let found = theirs.found;
+            let known = self.attributes.entry(blk).or_insert(Attributes { found: 0, ..theirs });
+            known.found += found;
+        }
+        self.suspects.extend(other.suspects);
+        self.moves.extend(other.moves);
+        self.inodes.merge(other.inodes);
+        self.regular.merge(other.regular);
+        self.ea_inodes.merge(other.ea_inodes);
+        for (ours, theirs) in [
+            (&mut self.odd, other.odd),
+            (&mut self.bad_mode, other.bad_mode),
+            (&mut self.hidden, other.hidden),
+        ] {
+            for n in theirs.iter() {
+                ours.insert(n);
+            }
+        }
+        self.has_large |= other.has_large;
+        self.has_large_dir |= other.has_large_dir;
+        self.links.extend(other.links);
+        self.directories.extend(other.directories);
+        for (ino, refs) in other.ea_refs {
+            *self.ea_refs.entry(ino).or_insert(0) += refs;
+        }
+        for (ours, theirs) in self.usage.iter_mut().zip(other.usage) {
+            for (owner, usage) in theirs {
+                add_usage(ours.entry(owner).or_default(), usage);
+            }
+        }
+    }
+
+    /// Gives all of it to the passes that follow. `ratio_bits`: blocks of a cluster.
+    pub(super) fn into_facts(mut self, facts: &mut Facts, ratio_bits: u32) {
+        for (blk, attributes) in &mut self.attributes {
+            self.claims.add(blk.0 >> ratio_bits, 1);
+            for ea in attributes.ea_refs.drain(..) {
+                *self.ea_refs.entry(ea).or_insert(0) += 1;
+            }
+            let Attributes { found, refcount, .. } = *attributes;
+            facts.xattr_blocks.insert(*blk, XattrBlock { found, refcount });
+        }
+        facts.shared = std::mem::take(&mut self.claims.twice);
+        facts.used = self.claims.into_bits();
+        facts.inodes = self.inodes.into_bits();
+        facts.regular = self.regular.into_bits();
+        facts.odd = self.odd;
+        facts.bad_mode = self.bad_mode;
+        facts.hidden = self.hidden;
+        facts.ea_inodes = self.ea_inodes.into_bits();
+        facts.has_large_file = self.has_large;
+        facts.has_large_dir = self.has_large_dir;
+        facts.links = self.links;
+        facts.directories = self.directories;
+        facts.ea_inode_refs = self.ea_refs;
+        facts.usage = self.usage;
+    }
+}
+
+fn add_usage(total: &mut Usage, more: Usage) {
+    total.inodes = total.inodes.saturating_add(more.inodes);
+    total.bytes = total.bytes.saturating_add(more.bytes);
+}
+
+/// Adds blocks to the runs of a directory, to the last one where they continue it.
+pub(super) fn add_run(runs: &mut Vec<Run>, lblk: u64, blocks: BlockRange) {
+    if let Some(last) = runs.last_mut()
+        && last.lblk + last.blocks.len == lblk
+        && last.blocks.start.0 + last.blocks.len == blocks.start.0
+    {
+        last.blocks.len += blocks.len;
+        return;
+    }
+    runs.push(Run { lblk, blocks });
+}

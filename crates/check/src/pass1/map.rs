@@ -1,0 +1,109 @@
+//! What the walk over an inode's map learns, whichever form the map has.
+
+use super::{found::add_run, inode::Check};
+use crate::{Place, Result, facts::Run, problem::pass1::MISALIGNED};
+use ext4_ondisk::inode::FileType;
+use ext4_units::{BlockNr, BlockRange};
+
+/// What the walk over an inode's map learns.
+#[derive(Debug, Default)]
+pub(super) struct Map {
+    /// Clusters it has, those of the map included.
+    pub(super) clusters: u64,
+    /// The last logical block that is mapped.
+    pub(super) last: Option<u64>,
+    /// The last one that is mapped and written.
+    pub(super) last_written: Option<u64>,
+    /// Where logical block 0 is.
+    pub(super) first: Option<BlockNr>,
+    /// The device's block that was claimed last; 0 before the first.
+    pub(super) previous: u64,
+    /// The runs of a directory.
+    pub(super) runs: Vec<Run>,
+}
+
+impl Map {
+    /// Logical blocks up to the last one that is mapped.
+    pub(super) fn end(&self) -> u64 {
+        self.last.map_or(0, |last| last.saturating_add(1))
+    }
+}
+
+impl Check<'_> {
+    /// Claims a run of clusters.
+    pub(super) fn claim(&mut self, start: u64, len: u64) {
+        match self.found.claims.last_mut() {
+            Some((first, n)) if *first + *n == start => *n += len,
+            _ => self.found.claims.push((start, len)),
+        }
+    }
+
+    /// Claims a block of the map itself.
+    pub(super) fn claim_node(&mut self, map: &mut Map, blk: BlockNr) {
+        self.claim(self.world.cluster(blk.0), 1);
+        map.clusters += 1;
+    }
+
+    /// Claims a run of contents, which lies inside the filesystem.
+    pub(super) fn claim_run(
+        &mut self,
+        map: &mut Map,
+        lblk: u64,
+        start: u64,
+        len: u64,
+        is_written: bool,
+    ) -> Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        let end = start + len;
+        if self.is_misaligned(map, lblk, start) {
+            let place = Place::inode(self.ino).at_lblk(lblk).at_block(BlockNr(start));
+            self.gate.doubt()?;
+            self.fix_at(&MISALIGNED, place, "", "")?;
+            let clusters = self.world.cluster(start)..=self.world.cluster(end - 1);
+            self.found.misaligned.extend(clusters);
+        }
+        let (mut first, last) = (self.world.cluster(start), self.world.cluster(end - 1));
+        // The run before may end in the cluster where this one begins.
+        if self.world.geo.cluster_ratio_bits > 0
+            && map.previous != 0
+            && self.world.cluster(map.previous) == first
+        {
+            first += 1;
+        }
+        if first <= last {
+            self.claim(first, last - first + 1);
+            map.clusters += last - first + 1;
+        }
+        map.previous = end - 1;
+        map.last = Some(lblk + len - 1);
+        if is_written {
+            map.last_written = map.last;
+        }
+        if lblk == 0 {
+            map.first = Some(BlockNr(start));
+        }
+        if self.kind() == FileType::Directory {
+            add_run(&mut map.runs, lblk, BlockRange::new(BlockNr(start), len));
+        }
+        Ok(())
+    }
+
+    /// Whether a block is elsewhere in its cluster than it should be, or the clusters of one logical
+    /// cluster are two (`has_unaligned_cluster_map`).
+    fn is_misaligned(&self, map: &Map, lblk: u64, blk: u64) -> bool {
+        let bits = self.world.geo.cluster_ratio_bits;
+        let mask = (1u64 << bits) - 1;
+        if bits == 0 {
+            return false;
+        }
+        if lblk & mask != blk & mask {
+            return true;
+        }
+        map.previous != 0
+            && lblk & mask != 0
+            && map.last.is_some_and(|last| last >> bits == lblk >> bits)
+            && blk >> bits != map.previous >> bits
+    }
+}

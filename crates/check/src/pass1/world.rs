@@ -1,0 +1,151 @@
+//! What the check of an inode may look at: the image, its frame, and the filesystem's own blocks.
+
+use super::found::Attributes;
+use crate::{Error, Place, Problem, Result, bits::Bits, gate::Gate, image::Image};
+use ext4_ondisk::{
+    checksum::Csum,
+    features::{Compat, Incompat, RoCompat},
+    geometry::Geometry,
+    group_desc::GroupDesc,
+    inode::InodeFormat,
+    superblock::{RawSuperblock, Superblock},
+};
+use ext4_units::{BlockNr, InodeNr};
+use std::{collections::BTreeMap, fmt};
+
+/// What the check of an inode may look at. The same for all threads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct World<'w> {
+    pub(super) image: &'w Image,
+    pub(super) raw: &'w RawSuperblock,
+    pub(super) sb: &'w Superblock,
+    pub(super) geo: Geometry,
+    pub(super) format: InodeFormat,
+    pub(super) descs: &'w [GroupDesc],
+    /// The filesystem's own blocks.
+    pub(super) metadata: &'w Bits,
+    /// Seconds since 1970.
+    pub(super) now: u64,
+    /// Whether a small deletion time means an entry of the orphan list.
+    pub(super) knows_low_dtime: bool,
+    /// Whether space is counted by owner.
+    pub(super) has_quota: bool,
+}
+
+impl World<'_> {
+    pub(super) fn has_compat(&self, bits: Compat) -> bool {
+        self.sb.features.has_compat(bits)
+    }
+
+    pub(super) fn has_incompat(&self, bits: Incompat) -> bool {
+        self.sb.features.has_incompat(bits)
+    }
+
+    pub(super) fn has_ro_compat(&self, bits: RoCompat) -> bool {
+        self.sb.features.has_ro_compat(bits)
+    }
+
+    /// Whether files may have this block: inside the filesystem and inside the device.
+    pub(super) fn is_block(&self, blk: BlockNr) -> bool {
+        blk.0 != 0 && self.geo.contains(blk) && blk.0 < self.image.n_blocks()
+    }
+
+    /// The block after the last one that files may have.
+    pub(super) fn end(&self) -> u64 {
+        self.geo.blocks_count.min(self.image.n_blocks())
+    }
+
+    /// The cluster of a block.
+    pub(super) const fn cluster(&self, blk: u64) -> u64 {
+        blk >> self.geo.cluster_ratio_bits
+    }
+
+    /// Where an inode is.
+    pub(super) fn inode_place(&self, ino: InodeNr) -> Option<(BlockNr, usize)> {
+        let place = self.geo.inode_place(ino)?;
+        let desc = self.descs.get(place.group.0 as usize)?;
+        let blk = desc.inode_table.checked_add(place.table_block.into())?;
+        (blk.0 < self.image.n_blocks()).then_some((blk, place.offset))
+    }
+
+    /// An inode's bytes; `None` where its table is not inside the device.
+    pub(super) fn read_inode(&self, ino: InodeNr) -> Result<Option<Vec<u8>>> {
+        let Some((blk, offset)) = self.inode_place(ino) else { return Ok(None) };
+        let block = self.image.read(blk)?;
+        Ok(block.get(offset..offset + self.format.inode_size()).map(<[u8]>::to_vec))
+    }
+
+    /// Replaces an inode in the overlay, with its checksum renewed.
+    pub(super) fn write_inode(&self, ino: InodeNr, bytes: &[u8]) -> Result<()> {
+        let (blk, offset) = self.inode_place(ino).ok_or(Error::Outside(BlockNr(0)))?;
+        let mut block = self.image.read(blk)?;
+        let place = block.get_mut(offset..offset + bytes.len()).ok_or(Error::Outside(blk))?;
+        place.copy_from_slice(bytes);
+        self.format.update_checksum(ino, place);
+        self.image.write(blk, &block)
+    }
+
+    /// The filesystem's seed of checksums that belong to inodes.
+    pub(super) fn seed(&self, ino: InodeNr, generation: u32) -> Option<Csum> {
+        self.format.seed(ino, generation)
+    }
+}
+
+/// Attribute blocks that were found good.
+pub(super) type Known = BTreeMap<BlockNr, Attributes>;
+
+/// Whom the check of an inode tells what it meets.
+pub(super) trait Ask {
+    /// As [`Gate::fix`].
+    fn fix(
+        &mut self,
+        problem: &'static Problem,
+        place: Place,
+        found: &dyn fmt::Display,
+        expected: &dyn fmt::Display,
+    ) -> Result<bool>;
+
+    /// Whether what is met may be mended here and now.
+    fn may_mend(&self) -> bool;
+
+    /// Ends a scan's look at an inode that there is something to say about.
+    fn doubt(&self) -> Result<()> {
+        if self.may_mend() { Ok(()) } else { Err(Error::Suspect) }
+    }
+}
+
+impl Ask for Gate<'_> {
+    fn fix(
+        &mut self,
+        problem: &'static Problem,
+        place: Place,
+        found: &dyn fmt::Display,
+        expected: &dyn fmt::Display,
+    ) -> Result<bool> {
+        Gate::fix(self, problem, place, found, expected)
+    }
+
+    fn may_mend(&self) -> bool {
+        true
+    }
+}
+
+/// Asks nobody: whatever there is to say makes the inode a suspect.
+#[derive(Debug)]
+pub(super) struct Nobody;
+
+impl Ask for Nobody {
+    fn fix(
+        &mut self,
+        _problem: &'static Problem,
+        _place: Place,
+        _found: &dyn fmt::Display,
+        _expected: &dyn fmt::Display,
+    ) -> Result<bool> {
+        Err(Error::Suspect)
+    }
+
+    fn may_mend(&self) -> bool {
+        false
+    }
+}
