@@ -5,9 +5,12 @@ mod descriptors;
 mod fields;
 mod foreign;
 mod journal;
+mod mmp;
+pub(crate) mod orphans;
 mod primary;
 mod relocate;
-mod special;
+mod resize;
+pub(crate) mod special;
 mod superblock;
 mod table;
 mod todo;
@@ -57,6 +60,9 @@ pub(crate) fn open<'r, 'a>(
     journal::recover(&mut session)?;
     descriptors::check(&mut session, &bad)?;
     journal::check(&mut session)?;
+    mmp::check(&mut session)?;
+    resize::check(&mut session)?;
+    orphans::check(&mut session)?;
     superblock::name(&mut session)?;
     copies::refresh(&mut session)?;
     Ok(session)
@@ -64,7 +70,9 @@ pub(crate) fn open<'r, 'a>(
 
 /// After pass 1, when it is known what is free: gives those structures a place that lost theirs.
 pub(crate) fn settle(session: &mut Session<'_, '_>) -> Result<()> {
-    relocate::descriptors(session)
+    relocate::descriptors(session)?;
+    resize::settle(session)?;
+    mmp::settle(session)
 }
 
 /// All descriptors, as they are, and which have a wrong checksum. One outside of the device is all

@@ -4,8 +4,9 @@ use crate::{Error, Place, Problem, Result, facts::Facts, gate::Gate, image::Imag
 use ext4_ondisk::{
     geometry::Geometry,
     group_desc::{DescFormat, GroupDesc},
-    inode::InodeFormat,
+    inode::{Inode, InodeFormat},
     superblock::{RawSuperblock, Superblock},
+    time::Timestamp,
 };
 use ext4_units::{BlockNr, GroupNr, InodeNr};
 use std::fmt;
@@ -73,6 +74,18 @@ impl Session<'_, '_> {
         let place = block.get_mut(offset..offset + bytes.len()).ok_or(Error::Outside(blk))?;
         place.copy_from_slice(&bytes);
         self.image.write(blk, &block)
+    }
+
+    /// Replaces an inode of the filesystem's own, with all its times set to now.
+    pub(crate) fn put_special(&self, ino: InodeNr, inode: &mut Inode) -> Result<()> {
+        let now = Timestamp { sec: self.now.cast_signed(), nsec: 0 };
+        let now = inode.storable(now);
+        (inode.atime, inode.ctime, inode.mtime) = (now, now, now);
+        inode.crtime = inode.crtime.map(|_zero| now);
+        let mut bytes = vec![0; self.format.inode_size()];
+        let encoded = inode.encode(&mut bytes, ino, &self.format);
+        encoded.map_err(|it| Error::Damaged(format!("inode {ino}: {it}")))?;
+        self.write_inode(ino, &bytes)
     }
 
     /// Takes the superblock to the overlay, with its checksum renewed, and reads its meaning anew.

@@ -182,22 +182,24 @@ fn check_places(
     };
     let expected = format!("inside {home}");
     let mut is_changed = false;
-    // One at block 0 lost its place in an earlier round.
-    if !legal.block_bitmap && desc.block_bitmap != NOWHERE {
+    // One that lost its place in an earlier round is not told again.
+    if !legal.block_bitmap && !session.gate.todo.homeless.contains(&(group, 0)) {
         let place = Place::group(group);
         if session.fix(&BLOCK_BITMAP_PLACE, place, desc.block_bitmap, &expected)? {
             desc.block_bitmap = NOWHERE;
+            session.gate.todo.homeless.insert((group, 0));
             is_changed = true;
         }
     }
-    if !legal.inode_bitmap && desc.inode_bitmap != NOWHERE {
+    if !legal.inode_bitmap && !session.gate.todo.homeless.contains(&(group, 1)) {
         let place = Place::group(group);
         if session.fix(&INODE_BITMAP_PLACE, place, desc.inode_bitmap, &expected)? {
             desc.inode_bitmap = NOWHERE;
+            session.gate.todo.homeless.insert((group, 1));
             is_changed = true;
         }
     }
-    if !legal.inode_table && desc.inode_table != NOWHERE {
+    if !legal.inode_table && !session.gate.todo.homeless.contains(&(group, 2)) {
         let likely = table::find(session, group, desc)?;
         let expected = match likely {
             Some(blk) => format!("{blk}, where one lies"),
@@ -205,6 +207,9 @@ fn check_places(
         };
         if session.fix(&INODE_TABLE_PLACE, Place::group(group), desc.inode_table, expected)? {
             desc.inode_table = likely.unwrap_or(NOWHERE);
+            if likely.is_none() {
+                session.gate.todo.homeless.insert((group, 2));
+            }
             forget_unused(desc);
             is_changed = true;
         }

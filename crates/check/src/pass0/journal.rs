@@ -128,10 +128,8 @@ fn inode(session: &mut Session<'_, '_>) -> Result<Option<(InodeNr, Special)>> {
         && let Some(file) = from_backup(session, ino)?
         && session.fix(&JOURNAL_MAP_LOST, place.clone(), &fault, "")?
     {
-        let mut bytes = vec![0; session.format.inode_size()];
-        let encoded = file.inode.encode(&mut bytes, ino, &session.format);
-        encoded.map_err(|it| Error::Damaged(format!("inode {ino}: {it}")))?;
-        session.write_inode(ino, &bytes)?;
+        let mut file = file;
+        session.put_special(ino, &mut file.inode)?;
         return Ok(Some((ino, file)));
     }
     if session.fix(&JOURNAL_INODE, place, fault, "")? {

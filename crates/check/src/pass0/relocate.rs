@@ -20,12 +20,11 @@ pub(super) fn descriptors(session: &mut Session<'_, '_>) -> Result<()> {
         (1, |it| &mut it.inode_bitmap),
         (table, |it| &mut it.inode_table),
     ];
-    for group in session.geo.groups() {
-        for (len, part) in parts {
-            let Some(desc) = session.descs.get_mut(group.0 as usize) else { continue };
-            if part(desc).0 != 0 {
-                continue;
-            }
+    while let Some((group, which)) = session.gate.todo.homeless.pop_first() {
+        let Some(&(len, part)) = parts.get(usize::from(which)) else { continue };
+        // A copy may have known better in the meantime.
+        let is_homeless = |it: &mut GroupDesc| part(it).0 == 0;
+        if session.descs.get_mut(group.0 as usize).is_some_and(is_homeless) {
             let start = take_run(session, group, len)?;
             let zeros = vec![0; session.image.size.len()];
             for blk in BlockRange::new(start, len).iter() {

@@ -2,7 +2,10 @@
 
 use crate::{Error, Result, image::Image, session::Session};
 use ext4_extent::{Context, Format, NodeRead, State};
-use ext4_ondisk::inode::{FileType, Inode, InodeFlags};
+use ext4_ondisk::{
+    indirect,
+    inode::{FileType, Inode, InodeFlags},
+};
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
 use std::sync::Arc;
 
@@ -86,6 +89,55 @@ pub(super) fn runs(
         }
     }
     Ok(Ok(Special { inode, runs }))
+}
+
+fn context(session: &Session<'_, '_>, ino: InodeNr, inode: &Inode) -> Context {
+    Context {
+        ino,
+        block_size: session.geo.block_size,
+        csum: session.format.seed(ino, inode.generation),
+        blocks: session.geo.all_blocks(),
+        zones: Arc::from([]),
+        checked: None,
+    }
+}
+
+fn format(inode: &Inode) -> Format {
+    if inode.flags.contains(InodeFlags::EXTENTS) { Format::Extents } else { Format::Indirect }
+}
+
+/// What is wrong with the map of an inode of any kind, holes allowed.
+pub(super) fn map_fault(
+    session: &Session<'_, '_>,
+    ino: InodeNr,
+    bytes: &[u8],
+) -> Result<Option<String>> {
+    let inode = match Inode::decode_unverified(bytes, ino, &session.format) {
+        Ok(inode) => inode,
+        Err(fault) => return Ok(Some(fault.fault.into_owned())),
+    };
+    let has_map = matches!(inode.file_type(), FileType::Regular | FileType::Directory);
+    if !has_map || inode.flags.contains(InodeFlags::INLINE_DATA) {
+        return Ok(None);
+    }
+    let ctx = context(session, ino, &inode);
+    let nodes = Nodes(&session.image);
+    let to = match format(&inode) {
+        Format::Extents => u32::MAX,
+        Format::Indirect => indirect::end(session.geo.block_size),
+    };
+    let mappings =
+        format(&inode).iter(&ctx, &inode.i_block, &nodes, LogicalBlock(0), LogicalBlock(to));
+    // A walk that ends: no more pieces than the filesystem has blocks.
+    let most = usize::try_from(session.geo.blocks_count).unwrap_or(usize::MAX);
+    for mapping in mappings.take(most) {
+        match mapping {
+            Ok(_) => {}
+            Err(Error::Device(err)) => return Err(Error::Device(err)),
+            Err(fault) => return Ok(Some(fault.to_string())),
+        }
+    }
+    Ok(None)
 }
 
 /// Blocks of maps.
