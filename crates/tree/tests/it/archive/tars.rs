@@ -124,6 +124,11 @@ fn every_format_of_gnu_tar_gives_the_directory_back() {
         check(&all, &format!("tar --format={format} -cf OUT ."));
         check(&all, &format!("tar --format={format} -b 1 -cf OUT ./dir ."));
     }
+    check(&all, "tar --format=gnu -V label -cf OUT .");
+    check(&all, "rm -f OUT.snar; tar --format=gnu -g OUT.snar -cf OUT .");
+    check(&all, "tar --format=pax --pax-option=globexthdr.name=g,comment=hello -cf OUT .");
+    check(&all, "tar --format=pax -P --transform 's,^[.],/,' -cf OUT .");
+    check(&all, "tar -cf OUT ./dir && tar -rf OUT . && tar -rf OUT ./to-small");
     let plain = folder(&[plain], 1_700_000_000, 0);
     for format in ["v7", "ustar"] {
         let devices =
@@ -142,7 +147,7 @@ fn every_format_of_gnu_tar_gives_the_directory_back() {
 fn bsdtar_and_python_give_the_directory_back() {
     let all = folder(&[plain, odd], 1_700_000_000, 0);
     if has("bsdtar") {
-        for format in ["pax", "gnutar"] {
+        for format in ["pax", "gnutar", "posix"] {
             check(&all, &format!("bsdtar --format={format} -cf OUT ."));
         }
     }
