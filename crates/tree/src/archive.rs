@@ -45,6 +45,8 @@ pub struct ArchiveOptions {
     /// The most bytes that an archive may unpack to, headers included; `u64::MAX` for as many as
     /// the folder has room for.
     pub limit: u64,
+    /// Threads that undo xz at the same time, where it is made of blocks.
+    pub threads: u32,
 }
 
 /// Makes a tree of an archive in `file`, from its current position on; `path` names it in messages.

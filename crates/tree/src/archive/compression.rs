@@ -1,16 +1,18 @@
 //! Which compression an archive has, by its first bytes, and how to undo it.
 
-use super::header::Header;
+use super::header::{BLOCK, Header};
 use flate2::bufread::GzDecoder;
 use liblzma::{
     bufread::XzDecoder,
-    stream::{CONCATENATED, Stream},
+    stream::{CONCATENATED, MtStreamBuilder, Stream},
 };
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 /// Memory that an xz or lzip decoder may take: every preset needs less, a hostile file asks for
 /// more.
 const MEMORY: u64 = 1 << 30;
+/// Memory from which on an xz decoder rather has fewer threads.
+const MEMORY_OF_THREADS: u64 = 256 << 20;
 
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,23 +80,21 @@ impl Compression {
     }
 }
 
-/// Undoes the compression that the first bytes tell of.
+/// Undoes the compression that the first bytes tell of, xz with this many threads where the file is
+/// made of blocks.
 ///
 /// # Errors
 /// Of reading; and what [`Compression::of`] says.
-pub(super) fn unpacked(mut input: impl Read + 'static) -> io::Result<Box<dyn Read>> {
-    let mut head = Vec::with_capacity(super::header::BLOCK);
-    input.by_ref().take(super::header::BLOCK as u64).read_to_end(&mut head)?;
+pub(super) fn unpacked(mut input: impl Read + 'static, threads: u32) -> io::Result<Box<dyn Read>> {
+    let mut head = Vec::with_capacity(BLOCK);
+    input.by_ref().take(BLOCK as u64).read_to_end(&mut head)?;
     let found = Compression::of(&head).map_err(io::Error::other)?;
     let input = Cursor::new(head).chain(input);
     let buffered = |input| BufReader::with_capacity(1 << 17, input);
     Ok(match found {
         Compression::None => Box::new(input),
-        Compression::Gzip => Box::new(Gzip::Member(GzDecoder::new(buffered(input)))),
-        Compression::Xz => {
-            let stream = Stream::new_stream_decoder(MEMORY, CONCATENATED)?;
-            Box::new(XzDecoder::new_stream(buffered(input), stream))
-        }
+        Compression::Gzip => Box::new(Members::new(buffered(input), Gzip)?),
+        Compression::Xz => Box::new(Members::new(buffered(input), Xz { threads })?),
         Compression::Lzip => {
             let stream = Stream::new_lzip_decoder(MEMORY, CONCATENATED)?;
             Box::new(XzDecoder::new_stream(buffered(input), stream))
@@ -103,35 +103,87 @@ pub(super) fn unpacked(mut input: impl Read + 'static) -> io::Result<Box<dyn Rea
     })
 }
 
-/// The members of a gzip file, one behind the other, and the zeros that tapes leave behind the last.
-enum Gzip<R> {
-    Member(GzDecoder<R>),
-    End,
+/// A format in which several compressed files, one behind the other, are one.
+trait Format<R> {
+    type Decoder: Read;
+    /// The first bytes of each.
+    const MAGIC: &[u8];
+    fn begin(&self, input: R) -> io::Result<Self::Decoder>;
+    fn end(decoder: Self::Decoder) -> R;
 }
 
-impl<R: BufRead> Read for Gzip<R> {
+struct Gzip;
+
+impl<R: BufRead> Format<R> for Gzip {
+    type Decoder = GzDecoder<R>;
+    const MAGIC: &[u8] = &[0x1F];
+
+    fn begin(&self, input: R) -> io::Result<Self::Decoder> {
+        Ok(GzDecoder::new(input))
+    }
+
+    fn end(decoder: Self::Decoder) -> R {
+        decoder.into_inner()
+    }
+}
+
+struct Xz {
+    threads: u32,
+}
+
+impl<R: BufRead> Format<R> for Xz {
+    type Decoder = XzDecoder<R>;
+    const MAGIC: &[u8] = &[0xFD];
+
+    fn begin(&self, input: R) -> io::Result<Self::Decoder> {
+        let stream = MtStreamBuilder::new()
+            .threads(self.threads.max(1))
+            .memlimit_threading(MEMORY_OF_THREADS)
+            .memlimit_stop(MEMORY)
+            .decoder()?;
+        Ok(XzDecoder::new_stream(input, stream))
+    }
+
+    fn end(decoder: Self::Decoder) -> R {
+        decoder.into_inner()
+    }
+}
+
+/// All of them, and the zeros that may be behind each: padding of xz, or of tapes.
+struct Members<R, F: Format<R>> {
+    format: F,
+    /// None behind the last.
+    decoder: Option<F::Decoder>,
+}
+
+impl<R: BufRead, F: Format<R>> Members<R, F> {
+    fn new(input: R, format: F) -> io::Result<Self> {
+        let decoder = Some(format.begin(input)?);
+        Ok(Self { format, decoder })
+    }
+}
+
+impl<R: BufRead, F: Format<R>> Read for Members<R, F> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while let Self::Member(decoder) = self {
+        while let Some(decoder) = &mut self.decoder {
             let n_read = decoder.read(buf)?;
             if n_read > 0 || buf.is_empty() {
                 return Ok(n_read);
             }
-            let Self::Member(decoder) = std::mem::replace(self, Self::End) else { break };
-            let mut rest = decoder.into_inner();
-            if rest.fill_buf()?.first() == Some(&0x1F) {
-                *self = Self::Member(GzDecoder::new(rest));
-                continue;
-            }
+            let Some(mut rest) = self.decoder.take().map(F::end) else { break };
             loop {
-                let zeros = rest.fill_buf()?;
-                if zeros.iter().any(|&it| it != 0) {
-                    return Err(io::Error::other("something other than gzip behind the gzip data"));
-                }
-                let n_zeros = zeros.len();
+                let next = rest.fill_buf()?;
+                let n_zeros = next.iter().take_while(|it| **it == 0).count();
                 if n_zeros == 0 {
                     break;
                 }
                 rest.consume(n_zeros);
+            }
+            let next = rest.fill_buf()?;
+            if next.starts_with(F::MAGIC) {
+                self.decoder = Some(self.format.begin(rest)?);
+            } else if !next.is_empty() {
+                return Err(io::Error::other("something else behind the compressed data"));
             }
         }
         Ok(0)

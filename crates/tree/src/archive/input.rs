@@ -106,10 +106,11 @@ impl<'a> Input<'a> {
         let n_read = Arc::new(AtomicU64::new(0));
         let (send, chunks) = sync_channel(WAITING);
         let (used, reuse) = channel();
+        let threads = options.threads;
         let counted = Counted { input, n_read: Arc::clone(&n_read) };
         std::thread::Builder::new()
             .name("unpack".to_owned())
-            .spawn(move || unpack(counted, &send, &reuse))
+            .spawn(move || unpack(counted, threads, &send, &reuse))
             .map_err(|source| Error::Host { path: path.to_owned(), source })?;
         let spool = Spool::new(&options.spool);
         let chunk = Vec::new();
@@ -402,8 +403,13 @@ impl Stream {
 }
 
 /// The unpacking thread. It ends when nobody takes its chunks any more.
-fn unpack(input: impl Read + 'static, send: &SyncSender<Chunk>, reuse: &Receiver<Vec<u8>>) {
-    let last = match unpacked(input) {
+fn unpack(
+    input: impl Read + 'static,
+    threads: u32,
+    send: &SyncSender<Chunk>,
+    reuse: &Receiver<Vec<u8>>,
+) {
+    let last = match unpacked(input, threads) {
         Ok(mut input) => loop {
             let mut chunk = reuse.try_recv().unwrap_or_default();
             chunk.clear();

@@ -12,7 +12,7 @@ use std::{
 };
 
 fn options() -> ArchiveOptions {
-    ArchiveOptions { spool: std::env::temp_dir(), limit: 1 << 32 }
+    ArchiveOptions { spool: std::env::temp_dir(), limit: 1 << 32, threads: 2 }
 }
 
 /// Reads an archive from a file and from a stream, which must say the same.
