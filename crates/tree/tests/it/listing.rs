@@ -53,6 +53,23 @@ fn walk(
     }
 }
 
+/// Extended attributes, a line for each.
+pub(crate) fn attributes(tree: &Tree) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut todo = vec![(NodeId::ROOT, String::new())];
+    while let Some((id, path)) = todo.pop() {
+        for (name, value) in &tree.node(id).attributes.xattrs {
+            let (name, value) = (name.escape_ascii(), value.escape_ascii());
+            lines.push(format!("{path}/ {name}={value}"));
+        }
+        for (name, child) in tree.names(id) {
+            todo.push((child, format!("{path}/{}", name.escape_ascii())));
+        }
+    }
+    lines.sort();
+    lines
+}
+
 /// The same for a directory of the host.
 pub(crate) fn of_directory(root: &Path) -> Vec<String> {
     let mut lines = Vec::new();
