@@ -83,7 +83,9 @@ fn each(tree: &mut Tree, mut change: impl FnMut(&mut Attributes)) {
 }
 
 fn from(source: &OsStr, args: &Args, image: &Path, stop: &Stop) -> Result<Tree, Failure> {
-    let spool = ArchiveOptions { spool: spool(image), limit: u64::MAX };
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok());
+    let threads = threads.map_or(1, |it| u32::try_from(it.get()).unwrap_or(u32::MAX));
+    let spool = ArchiveOptions { spool: spool(image), limit: u64::MAX, threads };
     if source == "-" {
         let input = io::stdin();
         if input.is_terminal() {

@@ -45,7 +45,8 @@ pub struct ArchiveOptions {
     /// The most bytes that an archive may unpack to, headers included; `u64::MAX` for as many as
     /// the folder has room for.
     pub limit: u64,
-    /// Threads that undo xz at the same time, where it is made of blocks.
+    /// The most threads that undo xz at the same time, where it is made of blocks; fewer when they
+    /// would take much memory. The tree does not depend on it.
     pub threads: u32,
 }
 

@@ -11,6 +11,8 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 /// Memory that an xz or lzip decoder may take: every preset needs less, a hostile file asks for
 /// more.
 const MEMORY: u64 = 1 << 30;
+/// More than the decoder's own limit is an error.
+const MOST_THREADS: u32 = 256;
 /// Memory from which on an xz decoder rather has fewer threads.
 const MEMORY_OF_THREADS: u64 = 256 << 20;
 
@@ -39,16 +41,16 @@ const MAGIC: &[(&[u8], Compression)] = &[
 
 /// First bytes of what is not read, and its name.
 const OTHERS: &[(&[u8], &str)] = &[
-    (b"BZh", "compressed with bzip2"),
-    (&[0x1F, 0x9D], "compressed with compress"),
-    (&[0x04, 0x22, 0x4D, 0x18], "compressed with lz4"),
-    (&[0x5D, 0, 0], "compressed with lzma"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"7z\xBC\xAF\x27\x1C", "a 7z archive"),
-    (b"070701", "a cpio archive"),
-    (b"070707", "a cpio archive"),
-    (b"!<arch>\n", "an ar archive"),
-    (b"hsqs", "a squashfs image"),
+    (b"BZh", "bzip2"),
+    (&[0x1F, 0x9D], "compress (.Z)"),
+    (&[0x04, 0x22, 0x4D, 0x18], "lz4"),
+    (&[0x5D, 0, 0], "lzma without a container"),
+    (b"PK\x03\x04", "zip"),
+    (b"7z\xBC\xAF\x27\x1C", "7z"),
+    (b"070701", "cpio"),
+    (b"070707", "cpio"),
+    (b"!<arch>\n", "ar"),
+    (b"hsqs", "squashfs"),
 ];
 
 impl Compression {
@@ -88,7 +90,8 @@ impl Compression {
 pub(super) fn unpacked(mut input: impl Read + 'static, threads: u32) -> io::Result<Box<dyn Read>> {
     let mut head = Vec::with_capacity(BLOCK);
     input.by_ref().take(BLOCK as u64).read_to_end(&mut head)?;
-    let found = Compression::of(&head).map_err(io::Error::other)?;
+    let found =
+        Compression::of(&head).map_err(|why| io::Error::new(io::ErrorKind::Unsupported, why))?;
     let input = Cursor::new(head).chain(input);
     let buffered = |input| BufReader::with_capacity(1 << 17, input);
     Ok(match found {
@@ -137,7 +140,7 @@ impl<R: BufRead> Format<R> for Xz {
 
     fn begin(&self, input: R) -> io::Result<Self::Decoder> {
         let stream = MtStreamBuilder::new()
-            .threads(self.threads.max(1))
+            .threads(self.threads.clamp(1, MOST_THREADS))
             .memlimit_threading(MEMORY_OF_THREADS)
             .memlimit_stop(MEMORY)
             .decoder()?;
@@ -200,10 +203,7 @@ mod tests {
         assert_eq!(Compression::of(&[0x5A, 0x2A, 0x4D, 0x18, 0]), Ok(Compression::Zstd));
         assert_eq!(Compression::of(&[0; 512]), Ok(Compression::None));
         let err = Compression::of(b"BZh91AY").expect_err("not read");
-        assert_eq!(
-            err,
-            "found compressed with bzip2, expected tar, alone or in gzip, xz, lzip or zstd"
-        );
+        assert_eq!(err, "found bzip2, expected tar, alone or in gzip, xz, lzip or zstd");
         assert_eq!(Compression::of(b""), Err("empty, expected an archive".to_owned()));
     }
 

@@ -337,7 +337,12 @@ impl<'a> Input<'a> {
         if source.raw_os_error().is_some() {
             return Error::Host { path: self.path.to_path_buf(), source };
         }
-        self.damage_at(self.offset, format!("cannot be unpacked: {source}"))
+        let why = match source.kind() {
+            // Not what is read here, which says it all.
+            io::ErrorKind::Unsupported => source.to_string(),
+            _ => format!("cannot be unpacked: {source}"),
+        };
+        self.damage_at(self.offset, why)
     }
 
     /// Tells how many bytes of the archive, as it lies there, were read.
