@@ -4,6 +4,19 @@ use crate::sections;
 use ext4_cli::{CommonArgs, parse_size};
 use std::{ffi::OsString, num::NonZero, path::PathBuf};
 
+/// What `--size` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FsSize {
+    /// So many bytes.
+    Bytes(u64),
+    /// The smallest that holds everything.
+    Min,
+}
+
+fn parse_fs_size(typed: &str) -> Result<FsSize, String> {
+    if typed == "min" { Ok(FsSize::Min) } else { parse_size(typed).map(FsSize::Bytes) }
+}
+
 /// Makes an ext2, ext3 or ext4 filesystem in an image file or on a block device
 #[derive(Clone, Debug, clap::Parser)]
 #[command(
@@ -19,12 +32,17 @@ pub struct Args {
     pub image: Option<OsString>,
 
     /// The filesystem's size as mke2fs takes it: blocks with -b, else KiB, or a number with a suffix
-    #[arg(value_name = "FS-SIZE", conflicts_with = "size")]
+    #[arg(value_name = "FS-SIZE", conflicts_with_all = ["size", "free"])]
     pub fs_size: Option<String>,
 
-    /// The filesystem's size in bytes; an image file is made or grown if it must be
-    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
-    pub size: Option<u64>,
+    /// The filesystem's size in bytes, or `min` for the smallest that holds its files; an image file
+    /// is made or grown if it must be
+    #[arg(long, value_name = "BYTES|min", value_parser = parse_fs_size)]
+    pub size: Option<FsSize>,
+
+    /// The smallest size that leaves so many bytes to ordinary users, files and all
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, conflicts_with = "size")]
+    pub free: Option<u64>,
 
     /// Files that go in: a directory, or a tar archive (also gzip, xz, lzip or zstd), or `-` for an
     /// archive on standard input

@@ -1,7 +1,7 @@
 //! From what was typed to the library's options.
 
 use crate::{
-    cli::Args,
+    cli::{Args, FsSize},
     extended::{self, Outside},
     values::{percent, size_in, uuid},
 };
@@ -33,7 +33,10 @@ pub(crate) fn meaning(args: &Args) -> Result<Meaning, Failure> {
     let unit = options.block_size.map_or(1024, |it| u64::from(it.bytes()));
     options.size = match &args.fs_size {
         Some(text) => Some(size_in(text, unit)?),
-        None => args.size,
+        None => match args.size {
+            Some(FsSize::Bytes(bytes)) => Some(bytes),
+            Some(FsSize::Min) | None => None,
+        },
     };
     options.cluster_size = args.cluster_size.map(|it| narrow("cluster size", it)).transpose()?;
     options.blocks_per_group = args.blocks_per_group;

@@ -1,14 +1,14 @@
 //! From what was typed to what the library does.
 
 use crate::{
-    cli::Args,
+    cli::{Args, FsSize},
     meaning::{Meaning, meaning},
     outcome::{JournalOutcome, Outcome, PresetList},
     source,
 };
 use ext4_blockdev::{BlockDevice as _, FileDevice, Location, OpenError, OpenMode, Part};
 use ext4_cli::{Exit, Failure, Progress, Report, Stop};
-use ext4_mkfs::{Error, Options, Plan, Written, journal_device, probe};
+use ext4_mkfs::{Error, Options, Plan, Room, Written, fit, journal_device, probe};
 use std::{ffi::OsStr, num::NonZero, sync::Arc};
 
 /// More only get into each other's way: they write to one image.
@@ -209,6 +209,23 @@ impl Run<'_> {
 
     /// The plan, and the target for it.
     fn plan(&self, options: &Options, place: Place) -> Result<(Plan, Target), Failure> {
+        let room = match (self.args.size, self.args.free) {
+            (Some(FsSize::Min), _) => Some(Room::Min),
+            (_, Some(bytes)) => Some(Room::Free(bytes)),
+            _ => None,
+        };
+        if let Some(room) = room {
+            let fitted = fit(options, room).map_err(|err| self.failure(&err))?;
+            let target = self.target(place, Some(fitted.plan.len()))?;
+            if target.len < fitted.plan.len() {
+                return Err(self.failure(&Error::TooSmall {
+                    found: target.len,
+                    expected: fitted.plan.len(),
+                    what: "what is needed".to_owned(),
+                }));
+            }
+            return Ok((fitted.plan, target));
+        }
         let target = self.target(place, options.size)?;
         let plan = ext4_mkfs::plan(options, target.len).map_err(|err| self.failure(&err))?;
         Ok((plan, target))
@@ -248,7 +265,15 @@ impl Run<'_> {
             }
             FileDevice::open_location(&self.location, OpenMode::Exclusive)
         };
-        open().map_err(|err: OpenError| Failure::operational(err))
+        open().map_err(|err: OpenError| {
+            let is_anothers = matches!(&err, OpenError::Host { source, .. }
+                if source.kind() == std::io::ErrorKind::AlreadyExists);
+            if target.is_new && !is_anothers {
+                // It may be there and not have got its length; when it is not, nothing is lost.
+                let _ = std::fs::remove_file(&self.location.path);
+            }
+            Failure::operational(err)
+        })
     }
 
     fn journal(&self, name: &str) -> Result<(FileDevice, journal_device::Attachment), Failure> {

@@ -22,7 +22,8 @@ pub const SECTIONS: &[Section] = &[
             ),
             Para::Text(
                 "With -d it has the files of a directory or an archive from the start, with a \
-                 manifest also such that only root could make: see FILES and MANIFEST.",
+                 manifest also such that only root could make: see FILES and MANIFEST. --size min \
+                 and --free choose the size that goes with them.",
             ),
             Para::Text(
                 "The same options, size and files give the same bytes on every machine: uuid and \
@@ -246,12 +247,12 @@ pub const SECTIONS: &[Section] = &[
                 "Makes an image file of 2 GiB, which takes a few MiB of space.",
             ),
             Para::Example(
-                "ext4-mkfs -d rootfs/ --size 2G --owner 0:0 disk.img",
-                "Makes an image of a directory.",
+                "ext4-mkfs -d rootfs/ --free 200M --owner 0:0 disk.img",
+                "Makes an image of a directory that leaves 200 MiB to its users.",
             ),
             Para::Example(
-                "docker export web | ext4-mkfs -d - --size 4G web.img",
-                "Makes an image of a container's files.",
+                "docker export web | ext4-mkfs -d - --size min web.img",
+                "Makes the smallest image that holds a container's files.",
             ),
             Para::Example(
                 "ext4-mkfs -d rootfs.tar.zst --manifest devices.mtree --size 1G disk.img",

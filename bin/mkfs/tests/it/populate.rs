@@ -11,6 +11,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -129,6 +130,32 @@ fn times_are_never_later_than_the_one_asked_for() {
 }
 
 #[test]
+fn the_smallest_size_and_the_room_that_is_left() {
+    if oracle::skip_without(&[Need::E2fsck]) {
+        return;
+    }
+    let (dir, tree, path) = source();
+    make(&format!("-d {} --size min", tree.display()), &path);
+    check(&path);
+    let len = fs::metadata(&path).unwrap().len();
+    // The journal takes one.
+    assert!((4_000_000..4_600_000).contains(&len), "{len} bytes for 3 MB of files");
+    let roomy = dir.path().join("roomy.img");
+    let out = json(&[
+        "-d".as_ref(),
+        tree.as_os_str(),
+        "--free".as_ref(),
+        "20M".as_ref(),
+        "-n".as_ref(),
+        roomy.as_os_str(),
+    ]);
+    let blocks = |name: &str| out[name].as_u64().unwrap();
+    let free = (blocks("free_blocks") - blocks("reserved_blocks")) * blocks("block_size");
+    assert!(free >= 20 << 20, "{free} bytes are free");
+    assert!(!roomy.exists(), "-n writes nothing");
+}
+
+#[test]
 fn the_plan_tells_what_goes_in_and_the_run_tells_the_uuid() {
     let (_dir, tree, path) = source();
     let args: [&OsStr; 5] =
@@ -150,9 +177,8 @@ fn the_plan_tells_what_goes_in_and_the_run_tells_the_uuid() {
 }
 
 #[test]
-fn an_image_that_a_failed_run_has_made_is_gone_again() {
+fn what_does_not_fit_is_known_before_anything_is_touched() {
     let (_dir, tree, path) = source();
-    // It shrinks between the plan and the copy: the manifest reads it by its old name.
     let args = format!("-d {} --size 1M", tree.display());
     let out = mkfs(args.split(' ').map(OsStr::new).chain([path.as_os_str()]));
     assert_eq!(out.code, Some(8), "{out:?}");
@@ -163,6 +189,40 @@ fn an_image_that_a_failed_run_has_made_is_gone_again() {
     let out = mkfs(args.split(' ').take(2).map(OsStr::new).chain([there.as_os_str()]));
     assert_eq!(out.code, Some(8), "{out:?}");
     assert_eq!(fs::metadata(&there).unwrap().size(), 1 << 20);
+}
+
+#[test]
+fn a_signal_while_the_archive_is_awaited_leaves_nothing() {
+    let (_dir, _tree, path) = source();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ext4-mkfs"))
+        .args(["-d", "-", "--size", "16M", "--progress"])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Nothing comes, and the pipe stays open. That the signal is caught shows in the exit code.
+    std::thread::sleep(Duration::from_millis(500));
+    let pid = child.id().to_string();
+    process::run("kill", ["-INT", &pid], &[], b"", LIMIT).unwrap().expect_ok("kill").unwrap();
+    let pipe = child.stdin.take();
+    let out = child.wait_with_output().unwrap();
+    drop(pipe);
+    assert_eq!(out.status.code(), Some(32), "{out:?}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn an_image_that_cannot_have_its_length_is_gone_again() {
+    let (_dir, tree, path) = source();
+    // No file may have more than a MiB; the image wants 16.
+    let exe = env!("CARGO_BIN_EXE_ext4-mkfs");
+    let line =
+        format!("ulimit -f 1024; exec {exe} -d {} --size 16M {}", tree.display(), path.display());
+    let out = process::run("sh", ["-c", &line], &[], b"", LIMIT).unwrap();
+    assert_eq!(out.code, Some(8), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("File too large"), "{out:?}");
+    assert!(!path.exists());
 }
 
 #[test]
