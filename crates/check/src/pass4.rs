@@ -66,8 +66,9 @@ fn attach(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<bool> {
     let size = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
     let has_blocks = raw.i_blocks_lo.get() != 0 || raw.l_i_blocks_high.get() != 0;
     let has_acl = raw.i_file_acl_lo.get() != 0 || raw.l_i_file_acl_high.get() != 0;
-    let is_directory = session.facts.directories.contains_key(&ino);
-    if !has_blocks && !has_acl && size == 0 && !is_directory {
+    let is_regular = FileType::of_mode(raw.i_mode.get()) == FileType::Regular;
+    // A device or a pipe is never more than this.
+    if !has_blocks && !has_acl && size == 0 && is_regular {
         // Declined, it is given a name instead.
         if session.fix(&EMPTY_UNATTACHED, place.clone(), "", "")? {
             session.clear_inode(ino)?;

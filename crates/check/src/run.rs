@@ -1,6 +1,6 @@
 //! Rounds: a check that changed something is made again, on the overlay, until it finds nothing new.
 
-use crate::{Answers, Error, Finding, Result, gate::Gate, pass0, pass1};
+use crate::{Answers, Error, Finding, Result, gate::Gate, pass0, pass1, pass2, pass3, pass4, pass5};
 use ext4_blockdev::Overlay;
 use std::sync::Arc;
 
@@ -88,5 +88,9 @@ fn round(
     outcome.inodes = [inodes.saturating_sub(sb.free_inodes_count.into()), inodes];
     outcome.blocks = [geo.blocks_count.saturating_sub(sb.free_blocks_count), geo.blocks_count];
     pass1::run(&mut session)?;
+    pass2::run(&mut session)?;
+    pass3::run(&mut session)?;
+    pass4::run(&mut session)?;
+    pass5::run(&mut session)?;
     Ok(())
 }
