@@ -216,7 +216,7 @@ impl Builder {
             let blk = first.plus(nr);
             let slot = (u64::from(geo.desc_blocks()) + nr) % per_block;
             put_pointer(&mut list, slot, blk)?;
-            let mut node = vec![0; size.len()];
+            let mut node = vec![0; 4 * copies.len()];
             for (slot, group) in (0..).zip(&copies) {
                 let copy = blk.plus(u64::from(group.0) * u64::from(geo.blocks_per_group));
                 put_pointer(&mut node, slot, copy)?;
@@ -400,8 +400,7 @@ impl Builder {
         let runs = self.allocate(BlockNr(0), blocks, "the orphan file")?;
         self.map(this, &mut inode, &mapping::dense(&runs))?;
         for blk in runs.iter().flat_map(|it| it.iter()) {
-            let block = vec![0; self.shape.geo.block_size.len()];
-            self.blocks.push(Block::new(blk, block, Seal::OrphanFile(this)));
+            self.blocks.push(Block::new(blk, Vec::new(), Seal::OrphanFile(this)));
         }
         self.put_inode(this, &inode)?;
         self.shape.raw.s_orphan_file_inum.set(this.get());
