@@ -41,16 +41,17 @@ pub(crate) fn states(builder: &Builder, is_lazy: bool) -> Vec<GroupState> {
     let geo = &builder.shape.geo;
     // Flags mean something only where descriptors have a checksum.
     let has_flags = builder.shape.sb.features.has_group_desc_csum();
+    let all_used = clusters_used(geo, &builder.used);
     let mut states: Vec<GroupState> = geo
         .groups()
-        .map(|group| {
-            let used = clusters_used(geo, &builder.used, group);
+        .zip(all_used)
+        .map(|(group, used)| {
             let mut flags = GroupFlags::empty();
             if has_flags {
                 flags |= GroupFlags::INODE_UNINIT;
                 flags.set(GroupFlags::INODE_ZEROED, !is_lazy);
                 let tables = &builder.tables[group.0 as usize];
-                let is_frame = is_frame_only(geo, &builder.used, group, tables);
+                let is_frame = is_frame_only(geo, used, group, tables);
                 flags.set(GroupFlags::BLOCK_UNINIT, is_frame);
             }
             GroupState {
@@ -101,22 +102,38 @@ fn cluster_runs<'a>(
     })
 }
 
-fn clusters_used(geo: &Geometry, used: &Runs, group: GroupNr) -> u32 {
-    // With clusters the runs are whole clusters, so none is counted twice.
-    cluster_runs(geo, used, group).map(|(from, to)| to - from).sum()
+/// How many clusters of each group are in use.
+fn clusters_used(geo: &Geometry, used: &Runs) -> Vec<u32> {
+    let mut counts = vec![0; geo.groups_count as usize];
+    for run in used.iter() {
+        let mut at = run.start.0.max(geo.first_data_block.0);
+        while at < run.end().0 {
+            let Some(group) = geo.group_of_block(BlockNr(at)) else { break };
+            let home = geo.group_blocks(group);
+            let end = run.end().0.min(home.end().0);
+            // With clusters the runs are whole clusters, so none is counted twice.
+            let n = (end - home.start.0).div_ceil(1 << geo.cluster_ratio_bits)
+                - ((at - home.start.0) >> geo.cluster_ratio_bits);
+            if let Some(count) = counts.get_mut(group.0 as usize) {
+                *count += u32::try_from(n).unwrap_or(u32::MAX);
+            }
+            at = end;
+        }
+    }
+    counts
 }
 
 /// Whether the group's used clusters are just those the kernel marks by itself where the bitmap is
 /// said to be uninitialised (`ext4_init_block_bitmap`): its superblock and descriptors, and its own
 /// tables as far as they lie in it. Never the last group, whose bitmap has padding.
-fn is_frame_only(geo: &Geometry, used: &Runs, group: GroupNr, tables: &GroupTables) -> bool {
+fn is_frame_only(geo: &Geometry, used: u32, group: GroupNr, tables: &GroupTables) -> bool {
     if group.0 + 1 == geo.groups_count {
         return false;
     }
-    let home = geo.group_blocks(group);
-    if used.is_free(home) {
+    if used == 0 {
         return true;
     }
+    let home = geo.group_blocks(group);
     let itable = BlockRange::new(tables.inode_table, u64::from(geo.itable_blocks()));
     let one = |blk: BlockNr| BlockRange::new(blk, 1);
     let mut frame = Runs::default();
@@ -127,7 +144,7 @@ fn is_frame_only(geo: &Geometry, used: &Runs, group: GroupNr, tables: &GroupTabl
         frame.insert(BlockRange::new(BlockNr(start), end - start));
     }
     // All of the frame is in use, so nothing else is when the counts agree.
-    u64::from(clusters_used(geo, used, group)) == frame.clusters(geo.cluster_ratio_bits)
+    u64::from(used) == frame.clusters(geo.cluster_ratio_bits)
 }
 
 impl Plan {

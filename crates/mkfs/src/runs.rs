@@ -79,6 +79,11 @@ impl Runs {
         })
     }
 
+    /// All runs, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = BlockRange> + '_ {
+        self.runs.iter().map(|(&from, &to)| BlockRange::new(BlockNr(from), to - from))
+    }
+
     /// The same set with each run grown to whole clusters of `1 << bits` blocks.
     pub(crate) fn in_clusters(&self, bits: u32) -> Self {
         let mut grown = Self::default();

@@ -88,11 +88,19 @@ fn change_range(bitmap: &mut [u8], from: u32, to: u32, change: impl Fn(&mut u8, 
         return;
     }
     let (first, last) = (byte_of(from), byte_of(to - 1));
+    let low = 0xFF << (from % 8);
+    let high = if last < bitmap.len() { 0xFF >> (7 - (to - 1) % 8) } else { 0xFF };
     let touched = first.min(bitmap.len())..bitmap.len().min(last + 1);
-    for (i, byte) in touched.clone().zip(&mut bitmap[touched]) {
-        let low = if i == first { 0xFF << (from % 8) } else { 0xFF };
-        let high = if i == last { 0xFF >> (7 - (to - 1) % 8) } else { 0xFF };
-        change(byte, low & high);
+    match &mut bitmap[touched] {
+        [] => {}
+        [only] => change(only, low & high),
+        [head, middle @ .., tail] => {
+            change(head, low);
+            for byte in middle {
+                change(byte, 0xFF);
+            }
+            change(tail, high);
+        }
     }
 }
 
