@@ -5,7 +5,8 @@ use ext4_ondisk::{
     indirect,
 };
 use ext4_units::{BlockNr, BlockRange, BlockSize, LogicalBlock};
-use zerocopy::IntoBytes as _;
+use std::iter;
+use zerocopy::transmute;
 
 /// What a map consists of.
 #[derive(Clone, Debug)]
@@ -67,8 +68,8 @@ pub(crate) fn extent_nodes(segments: &[Segment], size: BlockSize) -> usize {
 pub(crate) fn extent_tree(segments: &[Segment], blocks: &[BlockNr], size: BlockSize) -> Mapping {
     let mut free = blocks.iter().copied();
     let mut nodes = Vec::new();
-    let mut level: Vec<(u32, Vec<u8>)> =
-        extents(segments).iter().map(|it| (it.lblk.0, it.to_raw().as_bytes().to_vec())).collect();
+    let mut level: Vec<Entry> =
+        extents(segments).iter().map(|it| (it.lblk.0, transmute!(it.to_raw()))).collect();
     let mut depth = 0;
     while level.len() > 4 {
         let mut above = Vec::new();
@@ -78,7 +79,7 @@ pub(crate) fn extent_tree(segments: &[Segment], blocks: &[BlockNr], size: BlockS
             fill(&mut node, entries, extent::node_max(size), depth);
             nodes.push((blk, node));
             let index = Index { lblk: LogicalBlock(entries[0].0), child: blk, unused: 0 };
-            above.push((entries[0].0, index.to_raw().as_bytes().to_vec()));
+            above.push((entries[0].0, transmute!(index.to_raw())));
         }
         level = above;
         depth += 1;
@@ -88,8 +89,11 @@ pub(crate) fn extent_tree(segments: &[Segment], blocks: &[BlockNr], size: BlockS
     Mapping { i_block, nodes }
 }
 
+/// An entry of a node: its first logical block, and its bytes.
+type Entry = (u32, [u8; 12]);
+
 /// Writes header and entries of a node.
-fn fill(node: &mut [u8], entries: &[(u32, Vec<u8>)], max: u16, depth: u16) {
+fn fill(node: &mut [u8], entries: &[Entry], max: u16, depth: u16) {
     let header = RawExtentHeader {
         eh_magic: extent::MAGIC.into(),
         eh_entries: u16::try_from(entries.len()).expect("at most eh_max entries").into(),
@@ -97,11 +101,12 @@ fn fill(node: &mut [u8], entries: &[(u32, Vec<u8>)], max: u16, depth: u16) {
         eh_depth: depth.into(),
         eh_generation: 0.into(),
     };
-    let mut bytes = header.as_bytes().to_vec();
-    for (_, entry) in entries {
-        bytes.extend_from_slice(entry);
+    let (slots, _) = node.as_chunks_mut();
+    let header: [u8; 12] = transmute!(header);
+    let all = iter::once(&header).chain(entries.iter().map(|(_, bytes)| bytes));
+    for (slot, bytes) in slots.iter_mut().zip(all) {
+        *slot = *bytes;
     }
-    node[..bytes.len()].copy_from_slice(&bytes);
 }
 
 /// Blocks of pointers that a block map over these segments takes.

@@ -352,6 +352,11 @@ impl Placing<'_> {
 
     fn symlink(&mut self, node: NodeId, target: &[u8]) -> Result<()> {
         self.it.counts.symlinks += 1;
+        // The kernel takes either for damage.
+        if target.is_empty() || target.contains(&0) {
+            let fault = if target.is_empty() { "an empty target" } else { "a NUL in the target" };
+            return refused(&self.it.tree, node, fault);
+        }
         if is_fast(target) {
             return self.put(node, &[], None);
         }

@@ -228,6 +228,8 @@ fn what_does_not_fit_is_refused_by_name() {
         said(with("link", trees::symlink(&[b'a'; 1024]))),
         "/dir/link: a target of 1024 bytes, expected at most 1023"
     );
+    assert_eq!(said(with("link", trees::symlink(b""))), "/dir/link: an empty target");
+    assert_eq!(said(with("link", trees::symlink(b"a\0"))), "/dir/link: a NUL in the target");
     assert_eq!(
         said(with("huge", trees::sparse(1 << 42, &[]))),
         "/dir/huge: 4398046511104 bytes, expected at most 4398046510080 with these features"
