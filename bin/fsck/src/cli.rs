@@ -2,7 +2,7 @@
 
 use crate::sections;
 use ext4_cli::{Answer, CommonArgs};
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 /// Checks an ext2, ext3 or ext4 filesystem, and repairs it
 #[derive(Clone, Debug, clap::Parser)]
@@ -47,6 +47,22 @@ pub struct Args {
     #[arg(short = 'j', long, value_name = "DEVICE")]
     pub journal_device: Option<OsString>,
 
+    /// Keep what is overwritten in FILE, which must not be there yet; --rollback takes it back
+    #[arg(long, value_name = "FILE", conflicts_with = "no")]
+    pub undo: Option<PathBuf>,
+
+    /// Take a repair back by the file that --undo made
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["no", "yes", "preen", "undo"])]
+    pub rollback: Option<PathBuf>,
+
+    /// With -n: keep the plan in FILE, which must not be there yet; --apply carries it out
+    #[arg(long, value_name = "FILE", requires = "no")]
+    pub plan: Option<PathBuf>,
+
+    /// Carry out the plan in FILE, if the image is still the one it was made for
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["no", "yes", "preen", "rollback"])]
+    pub apply: Option<PathBuf>,
+
     /// Threads that scan [default: as many as the machine has; the result is the same]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -67,7 +83,7 @@ pub struct Args {
 impl Args {
     /// The standing answer to the program's questions.
     pub const fn answer(&self) -> Answer {
-        match (self.no, self.yes || self.preen) {
+        match (self.no, self.yes || self.preen || self.apply.is_some() || self.rollback.is_some()) {
             (true, _) => Answer::No,
             (false, true) => Answer::Yes,
             (false, false) => Answer::Ask,

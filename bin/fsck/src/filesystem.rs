@@ -1,7 +1,6 @@
 //! The device under check: opened, looked at, and recovered as after a crash, in memory first.
 
 use ext4_blockdev::{BlockDevice, Overlay};
-use ext4_cli::clock;
 use ext4_fs::{Error, RecoverOptions, Scope, recover_into};
 use ext4_jbd2::Clock;
 use ext4_ondisk::{
@@ -51,9 +50,9 @@ pub(crate) struct Recovery {
 pub(crate) fn recover(
     device: &Arc<dyn BlockDevice>,
     journal: Option<&Arc<dyn BlockDevice>>,
+    now: u64,
 ) -> (Overlay, Recovery) {
-    let (sec, nsec) = clock::now();
-    let now = Duration::new(u64::try_from(sec).unwrap_or(0), nsec);
+    let now = Duration::from_secs(now);
     let mut best = Overlay::new(Arc::clone(device));
     let mut recovery = Recovery::default();
     for scope in [Scope::Replay, Scope::Possible] {

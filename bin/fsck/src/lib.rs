@@ -6,6 +6,7 @@ pub mod cli;
 pub mod explain;
 mod filesystem;
 pub mod outcome;
+mod plan;
 pub mod run;
 pub mod sections;
 

@@ -6,11 +6,18 @@ use crate::{
     explain::{Explained, ProblemList},
     filesystem::{self, Recovery},
     outcome::Outcome,
+    plan::Plan,
 };
 use ext4_blockdev::{BlockDevice, FileDevice, Location, OpenError, OpenMode, Overlay};
-use ext4_check::{Error, Options};
-use ext4_cli::{Answer, Exit, Failure, Prompt, Report, Stop, clock};
-use std::{ffi::OsStr, sync::Arc};
+use ext4_check::{Changes, Error, Options, undo};
+use ext4_cli::{Answer, Exit, Failure, Prompt, Report, Stop, clock, size::Bytes};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{BufReader, BufWriter, Write as _},
+    path::Path,
+    sync::Arc,
+};
 
 /// Runs the program.
 ///
@@ -38,8 +45,39 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     if args.preen && !args.force && is_clean(&*device, &mut outcome) {
         return run.show(outcome);
     }
-    let (overlay, recovery) = filesystem::recover(&device, journal.as_ref());
-    run.check(&device, overlay, recovery, outcome)
+    if let Some(path) = &args.rollback {
+        return run.roll_back(path, &*device);
+    }
+    let plan = args.apply.as_deref().map(Plan::load).transpose()?;
+    let now = plan.as_ref().map_or_else(|| u64::try_from(clock::now().0).unwrap_or(0), |it| it.now);
+    let (overlay, recovery) = filesystem::recover(&device, journal.as_ref(), now);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let typed = args.superblock.map(|blk| (blk, args.block_size));
+    let options = Options {
+        now,
+        threads: args.threads.unwrap_or(threads).max(1),
+        is_preen: args.preen,
+        superblock: plan.as_ref().map_or(typed, |it| it.superblock),
+    };
+    run.check(&device, overlay, recovery, &options, plan.as_ref(), outcome)
+}
+
+/// Writes the undo file and makes it durable.
+fn save_undo(path: &Path, changes: &Changes<'_>, device: &dyn BlockDevice) -> Result<(), Failure> {
+    let failed = |err: std::io::Error| Failure::operational(err).at(path.display());
+    let mut file = BufWriter::new(File::create_new(path).map_err(failed)?);
+    let saved = undo::save(changes, device, &mut file)
+        .map_err(|err| Failure::operational(err).at(path.display()))
+        .and_then(|()| file.flush().map_err(failed))
+        .and_then(|()| file.get_ref().sync_all().map_err(failed));
+    if saved.is_err() {
+        // Not a whole one: nothing was written to the image, and nobody shall believe it.
+        let _ = std::fs::remove_file(path);
+        return saved;
+    }
+    // Its name too.
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|it| it.sync_all()).map_err(failed)
 }
 
 /// Whether the filesystem says that it is in order, so that an unattended run need not look.
@@ -75,6 +113,8 @@ impl Run<'_> {
         device: &Arc<dyn BlockDevice>,
         overlay: Overlay,
         recovery: Recovery,
+        options: &Options,
+        plan: Option<&Plan>,
         mut outcome: Outcome,
     ) -> Result<Exit, Failure> {
         outcome.replayed_transactions = recovery.transactions;
@@ -82,17 +122,10 @@ impl Run<'_> {
         outcome.recovery_failed = recovery.failure;
         let recovered = overlay.fork();
         let overlay = Arc::new(overlay);
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let options = Options {
-            now: u64::try_from(clock::now().0).unwrap_or(0),
-            threads: self.args.threads.unwrap_or(threads).max(1),
-            is_preen: self.args.preen,
-            superblock: self.args.superblock.map(|blk| (blk, self.args.block_size)),
-        };
         let is_yes = self.args.answer() != Answer::Ask;
         let mut person = Person::new(&self.prompt, is_yes, &self.args.common, &self.stop);
         let mut checked = ext4_check::Outcome::default();
-        let result = ext4_check::check(&overlay, &options, &mut person, &mut checked);
+        let result = ext4_check::check(&overlay, options, &mut person, &mut checked);
         person.end();
         let terminal = person.failure.take();
         outcome.add(&checked);
@@ -109,12 +142,41 @@ impl Run<'_> {
             }
             Err(err) => return Err(self.failure(&err)),
         };
+        let changes =
+            Changes::new(changes, &**device, &checked).map_err(|err| self.failure(&err))?;
+        if let Some(plan) = plan {
+            plan.check(&changes).map_err(|err| err.at(&self.name))?;
+        }
+        if let Some(path) = &self.args.plan {
+            Plan::new(&self.name, &**device, options, &changes, &checked)?.save(path)?;
+        }
         if !self.args.no {
-            let written =
-                changes.apply_to(&**device).and_then(|bytes| device.flush().map(|()| bytes));
-            written.map_err(|err| Failure::operational(err).at(&self.name))?;
+            self.write(&changes, &**device)?;
         }
         self.show(outcome)
+    }
+
+    /// Writes what was found to be done, behind an undo file if one is wanted.
+    fn write(&self, changes: &Changes<'_>, device: &dyn BlockDevice) -> Result<(), Failure> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if let Some(path) = &self.args.undo {
+            save_undo(path, changes, device)?;
+        }
+        changes.write(device).map(drop).map_err(|err| self.failure(&err))
+    }
+
+    fn roll_back(&self, path: &Path, device: &dyn BlockDevice) -> Result<Exit, Failure> {
+        let file = File::open(path).map_err(|err| Failure::operational(err).at(path.display()))?;
+        let written = undo::restore(&mut BufReader::new(file), device)
+            .map_err(|err| Failure::operational(err).at(&self.name))?;
+        self.report.text(format_args!(
+            "{}: as it was, {} written back",
+            self.name,
+            Bytes(written)
+        ))?;
+        Ok(Exit::CORRECTED)
     }
 
     fn failure(&self, err: &Error) -> Failure {

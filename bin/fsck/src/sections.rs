@@ -38,6 +38,25 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "REPAIRS",
+        body: &[
+            Para::Text(
+                "What is written comes to the device in an order in which a cut leaves an image that \
+                 a second run mends: first a mark that the filesystem is not in order, then blocks \
+                 that nobody uses yet, then all others, the superblock last.",
+            ),
+            Para::Text(
+                "With --undo everything that is overwritten is kept in a file first; --rollback puts \
+                 it back, to the last byte, also after a repair that was cut. It refuses an image that \
+                 was changed since.",
+            ),
+            Para::Text(
+                "A plan is kept with -n --plan and carried out with --apply: the check is made again, \
+                 with the same options and time, and must come to the very same bytes.",
+            ),
+        ],
+    },
+    Section {
         title: "EXIT STATUS",
         body: &[
             Para::Text("The sum of:"),
@@ -65,6 +84,14 @@ pub const SECTIONS: &[Section] = &[
             Para::Example(
                 "ext4-fsck -n --json disk.img | jq '.findings[].id'",
                 "The names of all problems.",
+            ),
+            Para::Example(
+                "ext4-fsck -n --plan fix.json disk.img && less fix.json && ext4-fsck --apply fix.json disk.img",
+                "Look at a repair first, then have that very one.",
+            ),
+            Para::Example(
+                "ext4-fsck -y --undo before.undo disk.img; ext4-fsck --rollback before.undo disk.img",
+                "Repair, and take it back.",
             ),
             Para::Example("ext4-fsck --explain inode-size", "What a problem means."),
             Para::Example("ext4-fsck -b 32768 -B 4096 -y disk.img", "By a copy of the superblock."),

@@ -1,6 +1,6 @@
 //! The one way in which a pass tells what it met and learns whether to mend it.
 
-use crate::{Error, Finding, Place, Preen, Problem, Result, pass0::Todo};
+use crate::{Error, Finding, Place, Preen, Problem, Result, history::History, pass0::Todo};
 use std::{collections::HashSet, fmt};
 
 /// Most findings that are kept; more are counted.
@@ -36,6 +36,7 @@ pub(crate) struct Gate<'a> {
     /// `-p`: what may not be mended unattended ends the run.
     is_preen: bool,
     pub(crate) round: u32,
+    pub(crate) history: History,
     pub(crate) findings: Vec<Finding>,
     /// Findings beyond those that are kept.
     pub(crate) not_kept: u64,
@@ -62,6 +63,7 @@ impl<'a> Gate<'a> {
             answers,
             is_preen,
             round: 1,
+            history: History::default(),
             findings: Vec::new(),
             not_kept: 0,
             fixed: 0,

@@ -12,10 +12,13 @@
 #![expect(dead_code, reason = "the passes come one by one")]
 
 mod bits;
+mod changes;
 mod error;
 mod facts;
 mod finding;
+mod finish;
 mod gate;
+mod history;
 mod image;
 mod pass0;
 mod pass1;
@@ -27,7 +30,9 @@ pub mod problem;
 mod repair;
 mod run;
 mod session;
+pub mod undo;
 
+pub use changes::Changes;
 pub use error::{Error, Result};
 pub use finding::{Finding, Place};
 pub use gate::{Answer, Answers};

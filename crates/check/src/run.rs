@@ -1,6 +1,6 @@
 //! Rounds: a check that changed something is made again, on the overlay, until it finds nothing new.
 
-use crate::{Answers, Error, Finding, Result, gate::Gate, pass0, pass1, pass2, pass3, pass4, pass5};
+use crate::{Answers, Error, Finding, Result, bits::Bits, finish, gate::Gate, pass0, pass1, pass2, pass3, pass4, pass5};
 use ext4_blockdev::Overlay;
 use std::sync::Arc;
 
@@ -36,10 +36,20 @@ pub struct Outcome {
     pub rounds: u32,
     /// Whether the last round found nothing new; else more is wrong than is told.
     pub is_settled: bool,
-    /// Inodes in use, and all; blocks in use, and all: of the last round that came so far.
+    /// Inodes in use, and all.
     pub inodes: [u64; 2],
     /// Blocks in use, and all.
     pub blocks: [u64; 2],
+    /// Clusters that were taken while nothing on the device used them, and log2 of the bytes of one.
+    fresh: Bits,
+    cluster_bits: u32,
+}
+
+impl Outcome {
+    /// Whether the byte at `offset` lies in a block that nothing on the device uses yet.
+    pub(crate) fn is_fresh(&self, offset: u64) -> bool {
+        self.fresh.contains(offset >> self.cluster_bits)
+    }
 }
 
 /// Checks what is in `overlay`, and mends it there as `answers` says.
@@ -69,6 +79,7 @@ pub fn check(
             }
         }
     }
+    outcome.fresh = std::mem::take(&mut gate.history.fresh);
     outcome.fixed = gate.fixed;
     outcome.left = gate.left;
     outcome.not_kept = gate.not_kept;
@@ -83,14 +94,20 @@ fn round(
     outcome: &mut Outcome,
 ) -> Result<()> {
     let mut session = pass0::open(overlay, options, gate)?;
-    let (sb, geo) = (&session.sb, &session.geo);
-    let inodes = u64::from(geo.inodes_count);
-    outcome.inodes = [inodes.saturating_sub(sb.free_inodes_count.into()), inodes];
-    outcome.blocks = [geo.blocks_count.saturating_sub(sb.free_blocks_count), geo.blocks_count];
+    outcome.cluster_bits = session.geo.block_size.bits() + session.geo.cluster_ratio_bits;
     pass1::run(&mut session)?;
+    pass0::settle(&mut session)?;
     pass2::run(&mut session)?;
     pass3::run(&mut session)?;
     pass4::run(&mut session)?;
     pass5::run(&mut session)?;
+    if session.gate.fixed_in_round == 0 && session.gate.left == 0 {
+        let has_repaired = session.gate.fixed > 0;
+        finish::run(&mut session, has_repaired)?;
+    }
+    let (sb, geo) = (&session.sb, &session.geo);
+    let inodes = u64::from(geo.inodes_count);
+    outcome.inodes = [inodes.saturating_sub(sb.free_inodes_count.into()), inodes];
+    outcome.blocks = [geo.blocks_count.saturating_sub(sb.free_blocks_count), geo.blocks_count];
     Ok(())
 }

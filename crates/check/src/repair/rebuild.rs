@@ -50,14 +50,19 @@ impl Session<'_, '_> {
         let mut blocks = free.iter().flat_map(|run| run.iter());
         let mut runs = Vec::new();
         let mut kept = HashSet::new();
+        // Into other blocks, so that a cut while they are written leaves the old ones; into the same
+        // when there is one only, or when no others are free.
+        let is_same = needed == 1 && free.len() == 1 && free[0].len == 1;
         for (lblk, block) in (0_u32..).zip(&built.blocks) {
             let lblock = LogicalBlock(lblk);
-            let blk = match blocks.next() {
-                Some(blk) if file.session.geo.cluster_ratio_bits == 0 => {
-                    file.put_block(lblock, blk)?;
-                    blk
-                }
-                _ => file.add_block(lblock)?,
+            let is_plain = file.session.geo.cluster_ratio_bits == 0;
+            let added = if is_same && is_plain { None } else { file.add_block(lblock).ok() };
+            let blk = if let Some(blk) = added {
+                blk
+            } else {
+                let blk = blocks.next().filter(|_| is_plain).ok_or(Error::NoSpace("block"))?;
+                file.put_block(lblock, blk)?;
+                blk
             };
             kept.insert(blk);
             runs.push(Run { lblk: lblk.into(), blocks: BlockRange::new(blk, 1) });

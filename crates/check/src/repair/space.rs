@@ -22,9 +22,14 @@ impl Session<'_, '_> {
         // A cluster that the filesystem's end cuts short is not taken.
         let end = end >> bits;
         let goal = self.cluster(goal).max(self.facts.first_free).clamp(first, end);
-        let found = self.facts.used.first_absent(goal, end);
-        let found = found.or_else(|| self.facts.used.first_absent(first, goal));
+        let found = self.free_cluster(goal, end).or_else(|| self.free_cluster(first, goal));
+        let is_fresh = found.is_some();
+        // What a repair gave back is taken again only when nothing else is free.
+        let found = found.or_else(|| self.facts.used.first_absent(first, end));
         let cluster = found.ok_or(Error::NoSpace("block"))?;
+        if is_fresh {
+            self.gate.history.fresh.insert(cluster);
+        }
         if goal <= first.max(self.facts.first_free) {
             self.facts.first_free = cluster;
         }
@@ -32,11 +37,25 @@ impl Session<'_, '_> {
         Ok(BlockNr(cluster << bits))
     }
 
+    /// The first cluster of `from..to` that neither is in use nor was before repairs.
+    fn free_cluster(&self, mut from: u64, to: u64) -> Option<u64> {
+        loop {
+            let found = self.facts.used.first_absent(from, to)?;
+            if !self.gate.history.given.contains(found) {
+                return Some(found);
+            }
+            from = found + 1;
+        }
+    }
+
     /// Gives a cluster back that nothing has any more.
     pub(crate) fn give_cluster(&mut self, blk: BlockNr) {
         let cluster = self.cluster(blk);
         if !self.facts.shared.contains(cluster) && !self.facts.metadata.contains(blk.0) {
             self.facts.used.remove(cluster);
+            if !self.gate.history.fresh.contains(cluster) {
+                self.gate.history.given.insert(cluster);
+            }
             self.facts.first_free = self.facts.first_free.min(cluster);
         }
     }

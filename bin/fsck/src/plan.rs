@@ -1,0 +1,113 @@
+//! The file of `--plan`: what a repair would do, and what the image must look like for it.
+//!
+//! A check gives the same changes for the same image, options and time. So the file holds those, and a
+//! digest of the changes: `--apply` checks again and compares.
+
+use ext4_blockdev::BlockDevice;
+use ext4_check::Changes;
+use ext4_cli::Failure;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::{fmt::Write as _, fs::File, io::Write as _, path::Path};
+
+/// The form of the file.
+const VERSION: u32 = 1;
+
+/// A plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    version: u32,
+    /// The image as it was named, for people.
+    image: String,
+    /// Bytes of the device.
+    device_bytes: u64,
+    /// Seconds since 1970 that the check went by.
+    pub(crate) now: u64,
+    /// The copy of the superblock that was asked for, and its block size.
+    pub(crate) superblock: Option<(u64, Option<u32>)>,
+    /// Bytes that would be written.
+    changed_bytes: u64,
+    /// Digest of where and what they are.
+    changes_sha256: String,
+    /// What the check found, for people.
+    findings: Vec<String>,
+}
+
+impl Plan {
+    /// Of a check that was made.
+    pub(crate) fn new(
+        image: &str,
+        device: &dyn BlockDevice,
+        options: &ext4_check::Options,
+        changes: &Changes<'_>,
+        outcome: &ext4_check::Outcome,
+    ) -> Result<Self, Failure> {
+        let (changed_bytes, changes_sha256) = digest(changes)?;
+        Ok(Self {
+            version: VERSION,
+            image: image.to_owned(),
+            device_bytes: device.len(),
+            now: options.now,
+            superblock: options.superblock,
+            changed_bytes,
+            changes_sha256,
+            findings: outcome
+                .findings
+                .iter()
+                .map(|it| format!("{it} [{}]", it.problem.id))
+                .collect(),
+        })
+    }
+
+    /// Writes the file, which must not be there yet.
+    pub(crate) fn save(&self, path: &Path) -> Result<(), Failure> {
+        let failed = |err: std::io::Error| Failure::operational(err).at(path.display());
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|err| Failure::operational(err).at(path.display()))?;
+        text.push(b'\n');
+        let mut file = File::create_new(path).map_err(failed)?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)
+    }
+
+    /// Reads the file.
+    pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
+        let bytes =
+            std::fs::read(path).map_err(|err| Failure::operational(err).at(path.display()))?;
+        let plan: Self = serde_json::from_slice(&bytes).map_err(|err| {
+            Failure::operational(format_args!("not a plan: {err}")).at(path.display())
+        })?;
+        if plan.version != VERSION {
+            let why = format!("plan of version {}, expected {VERSION}", plan.version);
+            return Err(Failure::operational(why).at(path.display()));
+        }
+        Ok(plan)
+    }
+
+    /// Whether these are the changes that were planned.
+    pub(crate) fn check(&self, changes: &Changes<'_>) -> Result<(), Failure> {
+        let (_, found) = digest(changes)?;
+        if found == self.changes_sha256 {
+            return Ok(());
+        }
+        Err(Failure::operational(
+            "the image is no longer the one that the plan was made for; nothing was written",
+        ))
+    }
+}
+
+fn digest(changes: &Changes<'_>) -> Result<(u64, String), Failure> {
+    let (mut bytes, mut sum) = (0, Sha256::new());
+    for run in changes.runs() {
+        let new = changes.read(&run).map_err(Failure::operational)?;
+        sum.update(run.start.to_le_bytes());
+        sum.update((new.len() as u64).to_le_bytes());
+        sum.update(&new);
+        bytes += new.len() as u64;
+    }
+    let mut text = String::new();
+    for byte in sum.finalize() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok((bytes, text))
+}
