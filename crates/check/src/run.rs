@@ -1,6 +1,9 @@
 //! Rounds: a check that changed something is made again, on the overlay, until it finds nothing new.
 
-use crate::{Answers, Error, Finding, Result, bits::Bits, finish, gate::Gate, pass0, pass1, pass2, pass3, pass4, pass5};
+use crate::{
+    Answers, Error, Finding, Result, bits::Bits, finish, gate::Gate, pass0, pass1, pass2, pass3,
+    pass4, pass5,
+};
 use ext4_blockdev::Overlay;
 use std::sync::Arc;
 

@@ -138,7 +138,9 @@ impl<'v> Index<'v> {
                     continue;
                 }
                 let is_leaf = self.leaves.contains_key(&child);
-                if is_leaf != (level == 0) {
+                // An empty leaf without a checksum looks like a node.
+                let is_either = !is_leaf && level == 0 && self.context.csum.is_none();
+                if is_leaf != (level == 0) && !is_either {
                     faults.push((&INDEX_DEPTH, child));
                 } else if level > 0 {
                     pending.push((child, level - 1, from, to));
