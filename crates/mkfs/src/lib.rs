@@ -2,6 +2,32 @@
 //!
 //! [`plan`] is pure and shows what would be; [`write`](fn@write) carries out exactly that. Knows
 //! nothing of how a filesystem is used: what it makes is judged by others.
+//!
+//! The smallest filesystem with one file in it, in memory:
+//!
+//! ```
+//! use ext4_blockdev::MemoryDevice;
+//! use ext4_mkfs::{Options, Room, fit, write};
+//! use ext4_tree::{Attributes, Contents, Kind, Node, NodeId, Tree};
+//! use std::{num::NonZero, sync::Arc};
+//!
+//! let folder = Attributes { perms: 0o755, ..Attributes::default() };
+//! let kind = Kind::Regular(Contents::bytes(*b"good morning\n"));
+//! let attributes = Attributes { perms: 0o644, ..Attributes::default() };
+//! let mut tree = Tree::new(folder);
+//! tree.add(NodeId::ROOT, b"motd", Node { attributes, kind })?;
+//!
+//! let options = Options { tree: Some(Arc::new(tree)), ..Options::default() };
+//! let plan = fit(&options, Room::Min)?.plan;
+//! assert_eq!(plan.counts().map(|it| it.regular), Some(1));
+//! let device = MemoryDevice::new(vec![0; usize::try_from(plan.len())?]);
+//! let written = write(&plan, &device, NonZero::<usize>::MIN, &mut ())?;
+//! println!("uuid {}", ext4_mkfs::uuid(&written.uuid));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Trees come from a directory, an archive or a manifest, too: [`ext4_tree`]. With
+//! [`Options::size`] and [`plan`] the size is the caller's choice.
 
 mod builder;
 mod copy;
