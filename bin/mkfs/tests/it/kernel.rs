@@ -7,13 +7,18 @@ use crate::{
 use ext4_testkit::{
     mount::Mount,
     oracle::{self, FsckMode, Need},
+    process,
 };
 use std::{
+    ffi::OsStr,
     fs,
     io::Write as _,
-    os::unix::fs::{FileExt as _, symlink},
+    os::unix::fs::{FileExt as _, MetadataExt as _, symlink},
     path::Path,
+    time::Duration,
 };
+
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Whether the kernel mounts what mke2fs makes with these options: it may be built without quota,
 /// Unicode or large blocks.
@@ -100,4 +105,52 @@ fn a_full_filesystem_has_no_block_too_few() {
         let fsck = oracle::e2fsck(&image, FsckMode::Check).unwrap();
         assert!(fsck.is_clean(), "{options}: {fsck:?}");
     }
+}
+
+#[test]
+fn the_kernel_shows_what_a_manifest_says() {
+    if oracle::skip_without(&[Need::Kernel]) {
+        return;
+    }
+    let (dir, path) = image(16);
+    let manifest = dir.path().join("list.mtree");
+    fs::write(
+        &manifest,
+        "#mtree\n/set uid=0 gid=0\n./dev/console type=char mode=600 device=native,5,1\n\
+         ./dev/sda type=block mode=660 gid=6 device=8,300\n./run/pipe type=fifo uid=100000\n\
+         ./etc type=dir default-acl=u::rwx,u:1000:r-x,g::r-x,m::r-x,o::--- \
+         time=1700000000.123456789\n\
+         ./etc/x type=file mode=2644 acl=u::rw-,u:1000:rwx,g:7:r--,g::r--,m::rw-,o::---\n\
+         ./etc/y hardlink=./etc/x\n./lnk type=link link=etc/x\n",
+    )
+    .unwrap();
+    make(&format!("--manifest {}", manifest.display()), &path);
+    let mount = Mount::new(&path, "ro").unwrap();
+    let seen = |name: &str| {
+        let it = fs::symlink_metadata(mount.join(name)).unwrap();
+        format!("{:o} {}:{} {:#x} {}", it.mode(), it.uid(), it.gid(), it.rdev(), it.nlink())
+    };
+    assert_eq!(seen("/dev/console"), "20600 0:0 0x501 1");
+    assert_eq!(seen("/dev/sda"), "60660 0:6 0x10082c 1");
+    assert_eq!(seen("/run/pipe"), "10644 100000:0 0x0 1");
+    // The bits of the group are the mask.
+    assert_eq!(seen("/etc/x"), "102660 0:0 0x0 2");
+    assert_eq!(fs::read_link(mount.join("/lnk")).unwrap(), Path::new("etc/x"));
+    let etc = fs::metadata(mount.join("/etc")).unwrap();
+    assert_eq!((etc.mtime(), etc.mtime_nsec()), (1_700_000_000, 123_456_789));
+    for (name, says) in [
+        ("/etc/x", "user::rw-\nuser:1000:rwx\ngroup::r--\ngroup:7:r--\nmask::rw-\nother::---"),
+        ("/etc", "default:user::rwx\ndefault:user:1000:r-x\ndefault:group::r-x\n"),
+    ] {
+        let file = mount.join(name);
+        let args = [OsStr::new("-pnE"), file.as_os_str()];
+        match process::run("getfacl", args, &[], b"", LIMIT) {
+            Ok(out) => {
+                let text = out.expect_ok("getfacl").unwrap();
+                assert!(text.contains(says), "{name}: {text}");
+            }
+            Err(_) => eprintln!("skipped: no getfacl"),
+        }
+    }
+    mount.unmount().unwrap();
 }
