@@ -24,6 +24,9 @@ pub(crate) struct Facts {
     pub(crate) symlinks: Bits,
     /// Inodes whose kind is no kind, which pass 2 clears when it meets a name for them.
     pub(crate) bad_mode: Bits,
+    /// Inodes that cannot be what their mode says: symlinks without a target, devices with a map, and
+    /// those whose kind is no kind.
+    pub(crate) bad_kind: Bits,
     /// Inodes with fields that pass 2 looks at when it meets a name for them (device nodes, symlinks,
     /// `i_faddr`, ...): those that do not pass at first sight.
     pub(crate) odd: Bits,

@@ -4,6 +4,7 @@ mod attributes;
 mod bad_blocks;
 mod block_map;
 mod claims;
+mod convert;
 mod encryption;
 mod extents;
 mod extra;
@@ -34,6 +35,7 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     };
     mend(session, &mut harvest)?;
     moves.append(&mut harvest.moves);
+    let old_maps = std::mem::take(&mut harvest.old_maps);
     let ratio_bits = session.geo.cluster_ratio_bits;
     let own = frame::clusters(&session.facts.metadata, ratio_bits);
     let mut run = (0, 0);
@@ -48,6 +50,7 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     harvest.claims.add(run.0, run.1);
     harvest.into_facts(&mut session.facts, ratio_bits);
     attributes::settle(session)?;
+    convert::run(session, old_maps)?;
     frame::relocate(session, moves)
 }
 

@@ -6,7 +6,7 @@ use crate::{
     problem::pass1::{
         BAD_BLOCK_BITMAP, BAD_BLOCK_ILLEGAL, BAD_BLOCK_IS_LIST, BAD_BLOCKS_IN_BAD_BLOCK,
         BAD_BLOCKS_INODE, BAD_BLOCKS_ON_METADATA, BAD_DESCRIPTORS, BAD_DESCRIPTORS_COPY,
-        BAD_INODE_BITMAP, BAD_SUPERBLOCK, BAD_SUPERBLOCK_COPY,
+        BAD_INODE_BITMAP, BAD_INODE_TABLE, BAD_SUPERBLOCK, BAD_SUPERBLOCK_COPY,
     },
 };
 use ext4_ondisk::{indirect, inode::InodeFlags};
@@ -148,8 +148,8 @@ impl Check<'_> {
                 (_, false) => self.fix_at(&BAD_DESCRIPTORS_COPY, place, "", ""),
             };
         }
-        // In an inode table: what can be read of it is read.
-        Ok(false)
+        // In an inode table. The block was read: to believe the list would cost all inodes in it.
+        self.fix_at(&BAD_INODE_TABLE, Place::inode(self.ino).at_block(blk), "", "")
     }
 }
 

@@ -113,8 +113,14 @@ impl Check<'_> {
         } else if slot.levels > 0 {
             self.claim_node(map, blk);
             map.previous = blk.0;
+            if self.may_convert() {
+                map.blocks.nodes.push(blk);
+            }
         } else {
             self.claim_run(map, slot.lblk, blk.0, 1, true)?;
+            if self.may_convert() {
+                map.blocks.add(slot.lblk, blk);
+            }
         }
         if slot.levels > 0 {
             self.pointers(map, walk, blk, slot, !is_on_metadata)?;
@@ -152,6 +158,11 @@ impl Check<'_> {
             self.world.image.write(blk, &block)?;
         }
         Ok(())
+    }
+
+    /// Whether the map may have to become one of extents.
+    fn may_convert(&self) -> bool {
+        self.world.geo.cluster_ratio_bits > 0 && self.gate.may_mend()
     }
 
     /// What is wrong with a number.

@@ -9,7 +9,8 @@ use super::{
     map::Map,
 };
 use crate::{
-    Place, Problem, Result,
+    Error, Place, Problem, Result,
+    image::Image,
     problem::pass1::{
         DIRECTORY_HOLE, DIRECTORY_TOO_BIG, EXTENT_BOUNDS, EXTENT_CHECKSUM, EXTENT_EMPTY,
         EXTENT_END, EXTENT_INDEX, EXTENT_NODE, EXTENT_ORDER, EXTENT_OVERLAP, EXTENT_START,
@@ -17,6 +18,7 @@ use crate::{
     },
 };
 use ext4_ondisk::{
+    checksum::Csum,
     extent::{self, Extent, RawExtent, RawExtentHeader, RawExtentIdx},
     features::Incompat,
     inode::{FileType, InodeFlags},
@@ -349,9 +351,8 @@ impl Check<'_> {
     fn rebuild(&mut self, map: &mut Map, walk: Walk) -> Result<()> {
         let Walk { mut extents, nodes, .. } = walk;
         extents.sort_by_key(|it| it.lblk);
-        let leaves: Vec<(u32, [u8; ENTRY])> =
-            extents.iter().map(|it| (it.lblk.0, bytes_of(it.to_raw().as_bytes()))).collect();
-        let (root, used) = self.write_tree(leaves, &nodes)?;
+        let seed = self.world.seed(self.ino, self.raw.i_generation.get());
+        let (root, used) = write_tree(self.world.image, seed, &extents, &nodes)?;
         self.raw.i_block = root;
         self.is_dirty = true;
         // Nodes that are not needed any more are free.
@@ -359,46 +360,6 @@ impl Check<'_> {
             self.unclaim(map, self.world.cluster(blk.0));
         }
         Ok(())
-    }
-
-    /// Writes a packed tree with these entries in its leaves. Gives the root, and how many of
-    /// `blocks` it takes.
-    pub(super) fn write_tree(
-        &mut self,
-        leaves: Vec<(u32, [u8; ENTRY])>,
-        blocks: &[BlockNr],
-    ) -> Result<([u8; extent::ROOT_LEN], usize)> {
-        let size = self.world.geo.block_size;
-        let seed = self.world.seed(self.ino, self.raw.i_generation.get());
-        let max = extent::node_max(size);
-        let mut level = leaves;
-        let (mut depth, mut used) = (0, 0);
-        while level.len() > usize::from(extent::ROOT_MAX) {
-            let mut above = Vec::new();
-            for entries in level.chunks(usize::from(max)) {
-                let blk = *blocks.get(used).ok_or(crate::Error::NoSpace("block"))?;
-                used += 1;
-                let mut node = vec![0; size.len()];
-                fill(&mut node, entries, max, depth);
-                if let Some(seed) = seed {
-                    extent::set_checksum(seed, &mut node, max);
-                }
-                self.world.image.write(blk, &node)?;
-                let first = entries.first().map_or(0, |it| it.0);
-                let index = RawExtentIdx {
-                    ei_block: U32::new(first),
-                    ei_leaf_lo: U32::new((blk.0 & 0xFFFF_FFFF) as u32),
-                    ei_leaf_hi: U16::new((blk.0 >> 32 & 0xFFFF) as u16),
-                    ei_unused: U16::ZERO,
-                };
-                above.push((first, bytes_of(index.as_bytes())));
-            }
-            level = above;
-            depth += 1;
-        }
-        let mut root = extent::empty_root();
-        fill(&mut root, &level, extent::ROOT_MAX, depth);
-        Ok((root, used))
     }
 
     /// Takes back the claim of one cluster.
@@ -421,6 +382,52 @@ impl Check<'_> {
     pub(super) fn may_exceed_size(&self) -> bool {
         self.has_flag(InodeFlags::VERITY)
     }
+}
+
+/// Blocks that a packed tree of so many extents takes.
+pub(super) fn tree_blocks(mut n: usize, size: BlockSize) -> usize {
+    let mut blocks = 0;
+    while n > usize::from(extent::ROOT_MAX) {
+        n = n.div_ceil(usize::from(extent::node_max(size)));
+        blocks += n;
+    }
+    blocks
+}
+
+/// Writes a packed tree of these extents, which are in order. Gives the root, and how many of
+/// `blocks` it takes.
+pub(super) fn write_tree(
+    image: &Image,
+    seed: Option<Csum>,
+    extents: &[Extent],
+    blocks: &[BlockNr],
+) -> Result<([u8; extent::ROOT_LEN], usize)> {
+    let size = image.size;
+    let max = extent::node_max(size);
+    let mut level: Vec<(u32, [u8; ENTRY])> =
+        extents.iter().map(|it| (it.lblk.0, bytes_of(it.to_raw().as_bytes()))).collect();
+    let (mut depth, mut used) = (0, 0);
+    while level.len() > usize::from(extent::ROOT_MAX) {
+        let mut above = Vec::new();
+        for entries in level.chunks(usize::from(max)) {
+            let blk = *blocks.get(used).ok_or(Error::NoSpace("block"))?;
+            used += 1;
+            let mut node = vec![0; size.len()];
+            fill(&mut node, entries, max, depth);
+            if let Some(seed) = seed {
+                extent::set_checksum(seed, &mut node, max);
+            }
+            image.write(blk, &node)?;
+            let lblk = LogicalBlock(entries.first().map_or(0, |it| it.0));
+            let index = extent::Index { lblk, child: blk, unused: 0 };
+            above.push((lblk.0, bytes_of(index.to_raw().as_bytes())));
+        }
+        level = above;
+        depth += 1;
+    }
+    let mut root = extent::empty_root();
+    fill(&mut root, &level, extent::ROOT_MAX, depth);
+    Ok((root, used))
 }
 
 fn bytes_of(bytes: &[u8]) -> [u8; ENTRY] {

@@ -3,6 +3,7 @@
 use super::{
     bad_blocks::Part,
     claims::{Ascending, Claims},
+    map::OldMap,
 };
 use crate::{
     bits::Bits,
@@ -23,6 +24,8 @@ pub(super) struct Found {
     pub(super) is_odd: bool,
     /// No kind that exists.
     pub(super) is_bad_mode: bool,
+    /// It cannot be what its mode says.
+    pub(super) is_bad_kind: bool,
     /// No directory names it.
     pub(super) is_hidden: bool,
     /// It holds an attribute's value.
@@ -43,6 +46,8 @@ pub(super) struct Found {
     pub(super) xattr_block: Option<(BlockNr, Attributes)>,
     /// Inodes that hold the values of its own attributes.
     pub(super) ea_refs: Vec<InodeNr>,
+    /// A map of blocks that is to be one of extents.
+    pub(super) old_map: Option<OldMap>,
     /// Structures that lie on bad blocks.
     pub(super) moves: Vec<(GroupNr, Part)>,
     /// Owners, and what they have of it.
@@ -88,10 +93,12 @@ pub(super) struct Harvest {
     pub(super) attributes: BTreeMap<BlockNr, Attributes>,
     pub(super) suspects: Vec<InodeNr>,
     pub(super) moves: Vec<(GroupNr, Part)>,
+    pub(super) old_maps: Vec<(InodeNr, OldMap)>,
     inodes: Ascending,
     regular: Ascending,
     odd: Bits,
     bad_mode: Bits,
+    bad_kind: Bits,
     hidden: Bits,
     ea_inodes: Ascending,
     has_large: bool,
@@ -116,6 +123,7 @@ impl Harvest {
             return;
         }
         self.moves.append(&mut found.moves);
+        self.old_maps.extend(found.old_map.take().map(|map| (ino, map)));
         self.inodes.add(nr);
         if found.is_regular {
             self.regular.add(nr);
@@ -123,6 +131,7 @@ impl Harvest {
         for (is_in, set) in [
             (found.is_odd, &mut self.odd),
             (found.is_bad_mode, &mut self.bad_mode),
+            (found.is_bad_kind, &mut self.bad_kind),
             (found.is_hidden, &mut self.hidden),
         ] {
             if is_in {
@@ -164,12 +173,14 @@ impl Harvest {
         }
         self.suspects.extend(other.suspects);
         self.moves.extend(other.moves);
+        self.old_maps.extend(other.old_maps);
         self.inodes.merge(other.inodes);
         self.regular.merge(other.regular);
         self.ea_inodes.merge(other.ea_inodes);
         for (ours, theirs) in [
             (&mut self.odd, other.odd),
             (&mut self.bad_mode, other.bad_mode),
+            (&mut self.bad_kind, other.bad_kind),
             (&mut self.hidden, other.hidden),
         ] {
             for n in theirs.iter() {
@@ -206,6 +217,7 @@ impl Harvest {
         facts.regular = self.regular.into_bits();
         facts.odd = self.odd;
         facts.bad_mode = self.bad_mode;
+        facts.bad_kind = self.bad_kind;
         facts.hidden = self.hidden;
         facts.ea_inodes = self.ea_inodes.into_bits();
         facts.has_large_file = self.has_large;

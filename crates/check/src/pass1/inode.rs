@@ -399,9 +399,13 @@ impl Check<'_> {
             }
             FileType::Unknown => {
                 self.found.is_bad_mode = true;
+                self.found.is_bad_kind = true;
                 self.found.is_odd = true;
             }
-            _ => self.found.is_odd = true,
+            _ => {
+                self.found.is_bad_kind = true;
+                self.found.is_odd = true;
+            }
         }
         Ok(false)
     }
@@ -526,7 +530,7 @@ impl Check<'_> {
         self.count_usage(&map, inodes);
         self.check_size(&map)?;
         self.check_count(&map)?;
-        self.old_map_with_clusters()?;
+        self.old_map_with_clusters(&mut map)?;
         let (size, is_indexed) = (self.size(), self.has_flag(InodeFlags::INDEX));
         if let Some(directory) = &mut self.found.directory {
             directory.size = size;

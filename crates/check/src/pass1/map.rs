@@ -2,8 +2,8 @@
 
 use super::{found::add_run, inode::Check};
 use crate::{Place, Result, facts::Run, problem::pass1::MISALIGNED};
-use ext4_ondisk::inode::FileType;
-use ext4_units::{BlockNr, BlockRange};
+use ext4_ondisk::{extent::Extent, inode::FileType};
+use ext4_units::{BlockNr, BlockRange, LogicalBlock};
 
 /// What the walk over an inode's map learns.
 #[derive(Debug, Default)]
@@ -20,6 +20,29 @@ pub(super) struct Map {
     pub(super) previous: u64,
     /// The runs of a directory.
     pub(super) runs: Vec<Run>,
+    /// What a map of blocks comes to as extents, where it is to be made one of extents.
+    pub(super) blocks: OldMap,
+}
+
+/// A map of blocks, for one that makes it a map of extents.
+#[derive(Debug, Default)]
+pub(super) struct OldMap {
+    /// What is mapped.
+    pub(super) extents: Vec<Extent>,
+    /// Blocks of pointers.
+    pub(super) nodes: Vec<BlockNr>,
+}
+
+impl OldMap {
+    /// Adds a block behind the last one.
+    pub(super) fn add(&mut self, lblk: u64, start: BlockNr) {
+        let Ok(lblk) = u32::try_from(lblk) else { return };
+        let one = Extent { lblk: LogicalBlock(lblk), len: 1, start, unwritten: false };
+        match self.extents.last_mut() {
+            Some(last) if last.can_merge(&one) => last.len += 1,
+            _ => self.extents.push(one),
+        }
+    }
 }
 
 impl Map {

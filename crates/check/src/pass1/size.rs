@@ -82,7 +82,7 @@ impl Check<'_> {
     }
 
     /// A file mapped by blocks where clusters are given out, which the kernel refuses to write to.
-    pub(super) fn old_map_with_clusters(&mut self) -> Result<()> {
+    pub(super) fn old_map_with_clusters(&mut self, map: &mut Map) -> Result<()> {
         if self.world.geo.cluster_ratio_bits == 0
             || !matches!(self.kind(), FileType::Regular | FileType::Directory)
             || self.is_special()
@@ -98,13 +98,9 @@ impl Check<'_> {
         if self.i_blocks() <= of_attributes {
             return Ok(());
         }
-        self.gate.doubt()?;
-        self.convert_map()
-    }
-
-    /// Maps a file by extents that was mapped by blocks.
-    fn convert_map(&mut self) -> Result<()> {
-        let _ = self.fix(&OLD_MAP_WITH_CLUSTERS, "", "")?;
+        if self.fix(&OLD_MAP_WITH_CLUSTERS, "", "")? {
+            self.found.old_map = Some(std::mem::take(&mut map.blocks));
+        }
         Ok(())
     }
 }

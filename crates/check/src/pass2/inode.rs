@@ -41,7 +41,8 @@ pub(crate) fn check(
     }
     let mode = raw.i_mode.get();
     let file_type = FileType::of_mode(mode);
-    if let Some(problem) = of_kind(&raw, file_type)
+    if view.facts.bad_kind.contains(ino.get().into())
+        && let Some(problem) = of_kind(file_type)
         && ask(problem, place.clone(), format!("mode {mode:#o}"), String::new())?
     {
         report.to_clear.push(ino);
@@ -104,22 +105,17 @@ pub(crate) fn check(
     Ok(false)
 }
 
-/// What no inode of this kind may look like; such an inode holds nothing.
-fn of_kind(raw: &RawInode, file_type: FileType) -> Option<&'static Problem> {
-    let size = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
-    let flags = InodeFlags::from_bits_retain(raw.i_flags.get());
-    // Beyond the device number, which has the first two words.
-    let has_rest = raw.i_block.iter().skip(8).any(|byte| *byte != 0);
-    let is_device = !has_rest && size == 0 && !flags.intersects(InodeFlags::EXTENTS);
-    match file_type {
-        FileType::Unknown => Some(&BAD_MODE),
-        FileType::CharDevice if !is_device => Some(&BAD_CHAR_DEVICE),
-        FileType::BlockDevice if !is_device => Some(&BAD_BLOCK_DEVICE),
-        FileType::Fifo if !is_device => Some(&BAD_FIFO),
-        FileType::Socket if !is_device => Some(&BAD_SOCKET),
-        FileType::Symlink if size == 0 => Some(&BAD_SYMLINK),
-        _ => None,
-    }
+/// What an inode is that cannot be what its mode says, as pass 1 found; such an inode holds nothing.
+const fn of_kind(file_type: FileType) -> Option<&'static Problem> {
+    Some(match file_type {
+        FileType::Unknown => &BAD_MODE,
+        FileType::CharDevice => &BAD_CHAR_DEVICE,
+        FileType::BlockDevice => &BAD_BLOCK_DEVICE,
+        FileType::Fifo => &BAD_FIFO,
+        FileType::Socket => &BAD_SOCKET,
+        FileType::Symlink => &BAD_SYMLINK,
+        _ => return None,
+    })
 }
 
 /// What is wrong with an inode in an encrypted directory: not encrypted, or by another policy.

@@ -78,6 +78,10 @@ super::problems! {
     BAD_DESCRIPTORS_COPY: "bad-block-under-descriptors-copy", Some(0x01_001C), Note, Fix,
         "copy of the group descriptors is on the list of bad blocks", "",
         "A copy of the group descriptors cannot be moved. There are others.";
+    BAD_INODE_TABLE: "bad-block-under-inode-table", None, Damage, Stop,
+        "inode table is on the list of bad blocks", "take it off the list",
+        "The block could be read, so that the list is more likely wrong than the block. To \
+         believe the list would be to lose all inodes in it.";
     NO_ROOM_TO_MOVE: "no-room-to-move", None, Critical, Stop,
         "no free run of blocks is large enough for a structure that must move", "",
         "Two structures of the filesystem lie on each other, and there is no room to move one. \

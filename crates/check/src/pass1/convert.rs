@@ -1,0 +1,41 @@
+//! Files mapped by blocks that get a tree of extents, once it is known where there is room for one.
+
+use super::{extents, map::OldMap};
+use crate::{Result, session::Session};
+use ext4_ondisk::inode::{InodeFlags, RawInode};
+use ext4_units::InodeNr;
+use zerocopy::IntoBytes as _;
+
+/// Gives each of these inodes a tree of extents instead of its map (`rebuild_extents`).
+pub(super) fn run(session: &mut Session<'_, '_>, maps: Vec<(InodeNr, OldMap)>) -> Result<()> {
+    for (ino, OldMap { extents, mut nodes }) in maps {
+        let bytes = session.read_inode(ino)?;
+        let mut raw = RawInode::read(&bytes);
+        let needed = extents::tree_blocks(extents.len(), session.geo.block_size);
+        let had = nodes.len();
+        while nodes.len() < needed {
+            let goal = nodes.last().copied().unwrap_or(session.geo.first_data_block);
+            nodes.push(session.take_cluster(goal)?);
+        }
+        let seed = session.format.seed(ino, raw.i_generation.get());
+        let (root, used) = extents::write_tree(&session.image, seed, &extents, &nodes)?;
+        for blk in nodes.iter().skip(used) {
+            session.give_cluster(*blk);
+        }
+        raw.i_block = root;
+        raw.i_flags.set(raw.i_flags.get() | InodeFlags::EXTENTS.bits());
+        // Whatever the unit of the count is, it is a whole number of it for each cluster.
+        let is_huge = raw.i_flags.get() & InodeFlags::HUGE_FILE.bits() != 0;
+        let unit = if is_huge { 1 } else { session.geo.block_size.bytes() / 512 };
+        let each = u64::from(unit) << session.geo.cluster_ratio_bits;
+        let count = u64::from(raw.l_i_blocks_high.get()) << 32 | u64::from(raw.i_blocks_lo.get());
+        let count = count.saturating_add(each * used as u64).saturating_sub(each * had as u64);
+        raw.i_blocks_lo.set((count & 0xFFFF_FFFF) as u32);
+        raw.l_i_blocks_high.set((count >> 32 & 0xFFFF) as u16);
+        let mut bytes = bytes;
+        let head = 128.min(bytes.len());
+        bytes[..head].copy_from_slice(&raw.as_bytes()[..head]);
+        session.write_inode(ino, &bytes)?;
+    }
+    Ok(())
+}
