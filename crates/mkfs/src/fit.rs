@@ -49,11 +49,46 @@ pub struct Fitted {
 /// # Errors
 /// As [`plan`](crate::plan()), when no size at all would do.
 pub fn fit(options: &Options, room: Room) -> Result<Fitted> {
-    if matches!(room, Room::Free(bytes) if bytes >= LARGEST) {
-        return Err(beyond(room));
-    }
     let order = options.tree.as_deref().map(Order::new).transpose()?;
     let files = order.as_ref().map_or(Files::Inodes(0), Files::Tree);
+    search(options, files, &Goal { room, has_just_inodes: room == Room::Min, above: 0 })
+}
+
+/// The error of a plan for `len` bytes with the bytes that would be enough, where too few were the
+/// reason.
+pub(crate) fn with_least(error: Error, options: &Options, files: Files<'_>, len: u64) -> Error {
+    let (found, what) = match &error {
+        Error::TooSmall { found, what, .. } => (*found, what.clone()),
+        Error::NoRoom { what, blocks } => {
+            (len, format!("no room for {what}, which takes {blocks} blocks"))
+        }
+        _ => return error,
+    };
+    let goal = Goal { room: Room::Min, has_just_inodes: false, above: len };
+    match search(options, files, &goal) {
+        Ok(fitted) => {
+            let expected = fitted.plan.len();
+            // Without a size whole pages of the device count.
+            let unit = if options.size.is_none() { 4096 } else { 1 };
+            Error::TooSmall { found, expected: expected.next_multiple_of(unit), what }
+        }
+        Err(_) => error,
+    }
+}
+
+/// What is searched for.
+struct Goal {
+    room: Room,
+    /// No more inodes than files take, unless others were asked for.
+    has_just_inodes: bool,
+    /// Only sizes of more bytes.
+    above: u64,
+}
+
+fn search(options: &Options, files: Files<'_>, goal: &Goal) -> Result<Fitted> {
+    if matches!(goal.room, Room::Free(bytes) if bytes >= LARGEST) {
+        return Err(beyond(goal.room));
+    }
     let mut failed = None;
     let mut search: Option<Search<'_>> = None;
     let mut hopeless: Option<BlockSize> = None;
@@ -64,17 +99,17 @@ pub fn fit(options: &Options, room: Room) -> Result<Fitted> {
         // Classes with the same block size have the same needs.
         let mut here = match search.take().filter(|it| it.block_size == class.block_size) {
             Some(search) => search,
-            None => match Search::new(options, files, room, class.block_size) {
+            None => match Search::new(options, files, goal, class.block_size) {
                 Ok(search) => search,
-                Err(error) if is_of_size(&error) => {
+                // A file may be too large for small blocks only.
+                Err(error) => {
                     failed = Some(error);
                     hopeless = Some(class.block_size);
                     continue;
                 }
-                Err(error) => return Err(error),
             },
         };
-        for stretch in stretches(&class, &here.frames) {
+        for stretch in stretches(&class, &here.frames, goal.above) {
             if let Some(fitted) = here.in_stretch(&stretch)? {
                 return Ok(fitted);
             }
@@ -82,7 +117,7 @@ pub fn fit(options: &Options, room: Room) -> Result<Fitted> {
         failed = here.failed.take().or(failed);
         search = Some(here);
     }
-    Err(failed.unwrap_or_else(|| beyond(room)))
+    Err(failed.unwrap_or_else(|| beyond(goal.room)))
 }
 
 /// No size that is looked at will do.
@@ -126,7 +161,12 @@ struct Found {
 
 impl<'a> Search<'a> {
     /// Measures the files.
-    fn new(options: &Options, files: Files<'a>, room: Room, block_size: BlockSize) -> Result<Self> {
+    fn new(
+        options: &Options,
+        files: Files<'a>,
+        goal: &Goal,
+        block_size: BlockSize,
+    ) -> Result<Self> {
         let mut len = estimate(options, block_size);
         let mut turn = 0;
         let (ample, roomy) = loop {
@@ -135,6 +175,8 @@ impl<'a> Search<'a> {
                 block_size: Some(block_size),
                 // As many as it takes; what was asked for is looked at later.
                 inode_ratio: None,
+                // Which must be more than the size.
+                resize_blocks: None,
                 ..options.clone()
             };
             match plan_for(&ample, files, len) {
@@ -157,10 +199,10 @@ impl<'a> Search<'a> {
         let need = i128::from(empty.superblock.free_blocks_count)
             - i128::from(roomy.superblock.free_blocks_count);
         let mut options = options.clone();
-        if room == Room::Min && options.inodes.is_none() && options.inode_ratio.is_none() {
+        if goal.has_just_inodes && options.inodes.is_none() && options.inode_ratio.is_none() {
             options.inodes = Some(used);
         }
-        let frames = Frames::new(&options, room, &roomy, used);
+        let frames = Frames::new(&options, goal.room, &roomy, used);
         Ok(Self { block_size, options, files, frames, need, failed: None })
     }
 

@@ -5,6 +5,7 @@ use crate::{
     builder::{Builder, SpecialFile},
     copy::{FileData, Place, segments_of},
     error::{Result, conflict},
+    fit::with_least,
     groups::{self, GroupState},
     mapping::Segment,
     options::Options,
@@ -73,7 +74,12 @@ pub struct Plan {
 /// [`Error::File`](crate::Error::File) when a file of the tree does not.
 pub fn plan(options: &Options, device_len: u64) -> Result<Plan> {
     let order = options.tree.as_deref().map(Order::new).transpose()?;
-    plan_for(options, order.as_ref().map_or(Files::Inodes(0), Files::Tree), device_len)
+    let files = order.as_ref().map_or(Files::Inodes(0), Files::Tree);
+    let len = options.size.unwrap_or(device_len);
+    match plan_for(options, files, device_len) {
+        Err(error) if len <= device_len => Err(with_least(error, options, files, len)),
+        planned => planned,
+    }
 }
 
 /// As [`plan`], for these files, of which what is known does not go with the size.

@@ -38,8 +38,8 @@ pub(super) fn classes(options: &Options) -> Result<Vec<Class>> {
     starts.zip(ends).map(|(from, to)| class(&[usage::of_size(from).to_owned()], from..to)).collect()
 }
 
-/// The stretches of a class, from the smallest size on.
-pub(super) fn stretches(class: &Class, frames: &Frames) -> Vec<Stretch> {
+/// The stretches of a class, from the smallest size of more than `above` bytes on.
+pub(super) fn stretches(class: &Class, frames: &Frames, above: u64) -> Vec<Stretch> {
     let unit = frames.block_len * frames.blocks_per_unit;
     let (from, to) = (class.bytes.start.div_ceil(unit), class.bytes.end.div_ceil(unit));
     let journal = journal::STEPS.iter().filter(|_| frames.has_default_journal);
@@ -53,5 +53,8 @@ pub(super) fn stretches(class: &Class, frames: &Frames) -> Vec<Stretch> {
     steps.sort_unstable();
     steps.dedup();
     let starts: Vec<_> = [from].into_iter().chain(steps.iter().copied()).collect();
-    starts.into_iter().zip(steps).map(|(from, to)| Stretch { from, to }).collect()
+    let least = above / unit + 1;
+    let stretches = starts.into_iter().zip(steps);
+    let stretches = stretches.map(|(from, to)| Stretch { from: from.max(least), to });
+    stretches.filter(|it| it.from < it.to).collect()
 }

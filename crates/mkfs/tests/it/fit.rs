@@ -1,13 +1,19 @@
-//! The size found is the one that trying all sizes finds.
+//! The size found holds what it should, and no smaller one does.
 
-use crate::trees;
+use crate::{
+    populate::{SETS, written},
+    trees,
+};
 use ext4_blockdev::MemoryDevice;
 use ext4_mkfs::{
-    Options, Plan, Room, features, fit,
+    Error, Options, Plan, Room, features, fit,
     options::{Journal, Kind},
     plan, write,
 };
-use ext4_testkit::oracle::{self, FsckMode, Need};
+use ext4_testkit::{
+    mount::Mount,
+    oracle::{self, FsckMode, Need},
+};
 use ext4_tree::{NodeId, Tree};
 use ext4_units::BlockSize;
 use proptest::prelude::*;
@@ -36,17 +42,23 @@ fn holds(options: &Options, room: Room, len: u64) -> Option<Plan> {
     }
 }
 
-/// Tries every size.
-fn smallest(options: &Options, room: Room, unit: u64, limit: u64) -> Option<u64> {
-    (1..=limit / unit).map(|n| n * unit).find(|&len| holds(options, room, len).is_some())
+/// Sizes below `len`: the last ones, and others all the way down, twice as many in all as `n`.
+fn below(len: u64, unit: u64, n: u64) -> impl Iterator<Item = u64> {
+    let units = len / unit;
+    let last = (1..=n).filter_map(move |less| units.checked_sub(less));
+    // Not evenly, lest they all fall on one side of the same step.
+    let others = (1..n).map(move |nr| (units * nr + nr * nr % 97) / n);
+    last.chain(others).filter(move |it| (1..units).contains(it)).map(move |it| it * unit)
 }
 
-/// Compares with all sizes up to `limit`, and with many just below one that is larger.
-fn check(options: &Options, room: Room, limit: u64) -> Option<Plan> {
+/// Looks at `n` sizes just below the one that is found, and at `n` more.
+fn check(options: &Options, room: Room, n: u64) -> Option<Plan> {
+    let told = Options { tree: None, ..options.clone() };
     let fitted = match fit(options, room) {
         Ok(fitted) => fitted,
         Err(error) => {
-            assert!(smallest(options, room, 16384, 24 << 20).is_none(), "{error}: {options:?}");
+            let found = below(24 << 20, 4096, n).find(|&it| holds(options, room, it).is_some());
+            assert_eq!(found, None, "{error}: {told:?}");
             return None;
         }
     };
@@ -57,18 +69,10 @@ fn check(options: &Options, room: Room, limit: u64) -> Option<Plan> {
     if let Room::Free(bytes) = room {
         assert!(left(&again) >= bytes);
     }
+    let settled = Options { inodes: fitted.options.inodes, ..options.clone() };
     let unit = fitted.plan.superblock.cluster_bytes();
-    let told = Options { tree: None, ..options.clone() };
-    if len <= limit {
-        let settled = Options { inodes: fitted.options.inodes, ..options.clone() };
-        let wanted = smallest(&settled, room, 1024.max(unit / 64), len);
-        assert_eq!(wanted, Some(len), "{room:?} of {told:?}");
-    } else {
-        for less in (1..100).take_while(|less| less * unit < len) {
-            let len = len - less * unit;
-            assert!(holds(&fitted.options, room, len).is_none(), "{len} of {told:?}");
-        }
-    }
+    let smaller = below(len, unit, n).find(|&it| holds(&settled, room, it).is_some());
+    assert_eq!(smaller, None, "{len} bytes for {room:?} of {told:?}");
     Some(again)
 }
 
@@ -148,15 +152,15 @@ fn some_tree() -> impl Strategy<Value = Tree> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20, max_shrink_iters: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 100, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_smallest_for_a_tree_is_sound_and_what_trying_every_size_finds(
+    fn the_smallest_for_a_tree_is_sound_and_no_smaller_one_would_do(
         options in some_options(),
         tree in some_tree(),
     ) {
         let options = Options { tree: Some(Arc::new(tree)), ..options };
-        let plan = check(&options, Room::Min, 1 << 20);
+        let plan = check(&options, Room::Min, 15);
         if let Some(plan) = plan && !oracle::skip_without(&[Need::E2fsck]) {
             let device = MemoryDevice::new(vec![0; usize::try_from(plan.len()).unwrap()]);
             write(&plan, &device, NonZero::new(2).unwrap(), &mut ()).unwrap();
@@ -172,20 +176,83 @@ proptest! {
         kib in 0_u64..20_000,
     ) {
         let options = Options { tree: Some(Arc::new(tree)), ..options };
-        check(&options, Room::Free(kib << 10), 1 << 20);
+        check(&options, Room::Free(kib << 10), 15);
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_smallest_is_what_trying_every_size_finds(options in some_options()) {
-        check(&options, Room::Min, 6 << 20);
+    fn no_smaller_size_would_do(options in some_options()) {
+        check(&options, Room::Min, 60);
     }
 
     #[test]
     fn so_much_room_is_left_and_no_less_would_do(options in some_options(), kib in 0_u64..20_000) {
-        check(&options, Room::Free(kib << 10), 6 << 20);
+        check(&options, Room::Free(kib << 10), 60);
     }
+}
+
+#[test]
+fn what_is_too_small_is_told_what_would_be_enough() {
+    let tree = Arc::new(trees::mixed());
+    for words in ["", "bigalloc", "orphan_file", "^has_journal,^resize_inode"] {
+        for tree in [None, Some(tree.clone())] {
+            let options = Options { tree, features: edits(&[words]), ..Options::default() };
+            for len in [0, 4096, 40 << 10, 250 << 10, 800 << 10, 1200 << 10, 2 << 20] {
+                let error = match plan(&options, len) {
+                    Ok(_) | Err(Error::Options(_)) => continue,
+                    Err(error) => error,
+                };
+                let Error::TooSmall { expected: enough, .. } = error else {
+                    panic!("{words}, {len}: {error}");
+                };
+                assert!(enough > len, "{error}");
+                assert!(plan(&options, enough).is_ok(), "{words}, {len}: {error}");
+                let below = (1..40).filter_map(|n| enough.checked_sub(n * 4096));
+                let mut below = below.filter(|it| *it > len);
+                let smaller = below.find(|&len| plan(&options, len).is_ok());
+                assert_eq!(smaller, None, "{words}, {len}: {error}");
+            }
+        }
+    }
+}
+
+/// Mounts a filesystem for writing, and says how many bytes the kernel shows as available. `None`
+/// when this kernel cannot mount it.
+fn available(plan: &Plan) -> Option<u64> {
+    let dir = oracle::scratch().unwrap();
+    let image = dir.path().join("disk.img");
+    oracle::save(&written(plan), &image).unwrap();
+    let mount = Mount::new(&image, "").ok()?;
+    let stat = rustix::fs::statvfs(mount.path()).unwrap();
+    mount.unmount().unwrap();
+    let fsck = oracle::e2fsck(&image, FsckMode::Check).unwrap();
+    assert!(fsck.is_clean(), "{fsck:?}");
+    Some(stat.f_bavail * stat.f_frsize)
+}
+
+#[test]
+fn the_smallest_mount_and_what_is_left_is_what_df_shows() {
+    if oracle::skip_without(&[Need::Kernel, Need::E2fsck]) {
+        return;
+    }
+    let mut n_mounted = 0;
+    for (kind, words, change) in SETS {
+        let mut options = Options { kind: *kind, features: edits(&[words]), ..Options::default() };
+        change(&mut options);
+        for room in [Room::Min, Room::Free(5 << 20), Room::Free(123 << 20)] {
+            let plan = fit(&options, room).unwrap().plan;
+            let Some(found) = available(&plan) else { continue };
+            n_mounted += 1;
+            if let Room::Free(bytes) = room {
+                let slack = found - bytes.min(found);
+                let unit = plan.superblock.cluster_bytes();
+                assert!(found >= bytes, "{found} of {bytes} with {kind:?} {words}");
+                assert!(slack < 400 * unit, "{slack} more than {bytes} with {kind:?} {words}");
+            }
+        }
+    }
+    assert!(n_mounted > 30, "{n_mounted}");
 }

@@ -234,10 +234,15 @@ fn what_does_not_fit_is_refused_by_name() {
         said(with("huge", trees::sparse(1 << 42, &[]))),
         "/dir/huge: 4398046511104 bytes, expected at most 4398046510080 with these features"
     );
-    assert_eq!(
-        said(with("much", trees::file(200 << 20))),
-        "no room for /dir/much: 204800 blocks wanted"
-    );
+    let line = said(with("much", trees::file(200 << 20)));
+    let (found, rest) = line.split_once(" bytes are too few, expected at least ").unwrap();
+    assert_eq!(found, LEN.to_string());
+    let (expected, rest) = rest.split_once(": ").unwrap();
+    assert_eq!(rest, "no room for /dir/much, which takes 204800 blocks");
+    let much = ext4(with("much", trees::file(200 << 20)));
+    let expected = expected.parse().unwrap();
+    assert!(plan(&much, expected).is_ok());
+    assert!(plan(&much, expected - 4096).is_err());
     let large = |kind, change: fn(&mut Options)| {
         let tree = Arc::new(with("large", trees::sparse(1 << 35, &[])));
         refusal(plan(
