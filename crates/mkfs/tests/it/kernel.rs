@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use ext4_mkfs::{Options, Plan, Room, fit, plan};
 use ext4_testkit::{
     mount::Mount,
-    oracle::{self, Need},
+    oracle::{self, FsckMode, Need},
 };
 use ext4_tree::{Contents, Kind, Node, NodeId, Tree};
 use std::{
@@ -131,4 +131,77 @@ fn the_kernel_agrees(planned: impl Fn(&Options) -> Plan) -> String {
     assert!(mounted > 10);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     format!("{mounted} mounted; the kernel cannot mount {skipped:?}")
+}
+
+/// Removes files, adds some, and gives others away and other attributes, in every directory of the
+/// root.
+fn work(root: &Path) -> Result<()> {
+    for dir in fs::read_dir(root)? {
+        let dir = dir?.path();
+        if !fs::symlink_metadata(&dir)?.is_dir() {
+            continue;
+        }
+        let mut names: Vec<_> =
+            fs::read_dir(&dir)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<_>>()?;
+        names.sort();
+        for (path, nr) in names.iter().zip(0..) {
+            let is_directory = fs::symlink_metadata(path)?.is_dir();
+            match nr % 5 {
+                0 if is_directory => {
+                    // Not empty, some of them.
+                    let _ = fs::remove_dir(path);
+                }
+                0 => fs::remove_file(path)?,
+                1 if !is_directory => {
+                    fs::rename(path, dir.join(format!("a new name, longer than before {nr}")))?;
+                }
+                2 => std::os::unix::fs::lchown(path, Some(7), Some(8))?,
+                3 => {
+                    let name = "trusted.new";
+                    let flags = rustix::fs::XattrFlags::empty();
+                    rustix::fs::lsetxattr(path, name, &[u8::try_from(nr % 200)?; 50], flags)?;
+                }
+                _ => {}
+            }
+        }
+        for nr in 0..60 {
+            fs::write(dir.join(format!("one more file {nr}")), vec![1; nr * 20])?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_kernel_works_on_what_was_planned() {
+    if oracle::skip_without(&[Need::Kernel, Need::E2fsck]) {
+        return;
+    }
+    let (mut wrong, mut worked) = (Vec::new(), 0);
+    let attributed = [false, true].map(|has_large| Arc::new(trees::attributed(has_large)));
+    let mixed = Arc::new(trees::mixed());
+    for (kind, words, change) in SETS {
+        for tree in [&mixed, &attributed[usize::from(words.contains("ea_inode"))]] {
+            let mut options = options(*kind, words, *change, tree);
+            if options.revision == 0 && !Arc::ptr_eq(tree, &mixed) {
+                continue;
+            }
+            options.inodes = Some(5000);
+            let plan = plan(&options, 96 << 20).unwrap();
+            let dir = oracle::scratch().unwrap();
+            let image = dir.path().join("disk.img");
+            oracle::save(&written(&plan), &image).unwrap();
+            let Ok(mount) = Mount::new(&image, "") else { continue };
+            if let Err(err) = work(mount.path()) {
+                wrong.push(format!("{kind:?} {words}: {err}"));
+            }
+            mount.unmount().unwrap();
+            let fsck = oracle::e2fsck(&image, FsckMode::Check).unwrap();
+            if !fsck.is_clean() {
+                wrong.push(format!("{kind:?} {words}: {fsck:?}"));
+            }
+            worked += 1;
+        }
+    }
+    assert!(worked > 10);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
