@@ -92,14 +92,30 @@ fn from(source: &OsStr, args: &Args, image: &Path, stop: &Stop) -> Result<Tree, 
             return Err(Failure::usage("-d -: standard input is a terminal, expected an archive"));
         }
         let input = input.as_fd().try_clone_to_owned().map_err(Failure::operational)?;
-        return archive(input.into(), Path::new("standard input"), &spool, args, stop);
+        let (file, path) = (File::from(input), Path::new("standard input"));
+        is_not_image(&file, path, image)?;
+        return archive(file, path, &spool, args, stop);
     }
     let path = Path::new(source);
     let host = |err| Failure::operational(err).at(path.display());
     if std::fs::metadata(path).map_err(host)?.is_dir() {
         return directory(path, image, args, stop);
     }
-    archive(File::open(path).map_err(host)?, path, &spool, args, stop)
+    let file = File::open(path).map_err(host)?;
+    is_not_image(&file, path, image)?;
+    archive(file, path, &spool, args, stop)
+}
+
+/// An archive is read while the image is written.
+fn is_not_image(file: &File, path: &Path, image: &Path) -> Result<(), Failure> {
+    let same = match (file.metadata(), std::fs::metadata(image)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    };
+    if same {
+        return Err(Failure::operational("is the image itself").at(path.display()));
+    }
+    Ok(())
 }
 
 fn directory(path: &Path, image: &Path, args: &Args, stop: &Stop) -> Result<Tree, Failure> {

@@ -240,7 +240,8 @@ fn sources_that_cannot_be_are_refused_in_one_line() {
             &path,
             "m:1: x: nothing is there, expected type= to make it",
         ),
-        (format!("-d {} --size 8M", manifest.display()), &path, "m"),
+        (format!("-d {} --size 8M", manifest.display()), &path, "m: at byte"),
+        (format!("-d {}", inside.display()), &inside, "disk.img: is the image itself"),
     ] {
         let out = mkfs(args.split(' ').map(OsStr::new).chain([image.as_os_str()]));
         let line = String::from_utf8(out.stderr).unwrap();
