@@ -126,7 +126,8 @@ impl Outcome {
     pub fn exit(&self) -> Exit {
         let mut exit = Exit::OK;
         if self.dry_run {
-            if self.is_bad() || self.has_recovered() {
+            // A journal that is to be replayed is nothing wrong: it is there for that.
+            if self.is_bad() {
                 exit |= Exit::UNCORRECTED;
             }
         } else if self.fixed > 0 || self.has_recovered() {

@@ -22,7 +22,8 @@ pub(crate) struct Facts {
     pub(crate) regular: Bits,
     /// Symbolic links among them.
     pub(crate) symlinks: Bits,
-    /// Inodes whose kind is no kind, which pass 2 clears when it meets a name for them.
+    /// Inodes of no kind that exists, or not as one of their kind is; which pass 2 clears when it meets
+    /// a name for them.
     pub(crate) bad_mode: Bits,
     /// Inodes that cannot be what their mode says: symlinks without a target, devices with a map, and
     /// those whose kind is no kind.

@@ -133,6 +133,20 @@ impl<'a> Gate<'a> {
         Ok(answer == Answer::Yes)
     }
 
+    /// Tells of a problem that cannot be mended.
+    pub(crate) fn leave(
+        &mut self,
+        problem: &'static Problem,
+        place: Place,
+        found: impl fmt::Display,
+    ) -> Result<()> {
+        if self.declined.insert((problem.id, place.clone())) {
+            self.left += 1;
+            self.fix(problem, place, found, "")?;
+        }
+        Ok(())
+    }
+
     /// Tells how far a pass has come.
     pub(crate) fn progress(&mut self, pass: crate::Pass, done: u64, total: u64) -> Result<()> {
         if self.answers.goes_on(pass, done, total) { Ok(()) } else { Err(Error::Stopped) }

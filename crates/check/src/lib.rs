@@ -22,6 +22,7 @@ mod history;
 mod image;
 mod pass0;
 mod pass1;
+mod pass1b;
 mod pass2;
 mod pass3;
 mod pass4;

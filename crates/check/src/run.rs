@@ -1,8 +1,8 @@
 //! Rounds: a check that changed something is made again, on the overlay, until it finds nothing new.
 
 use crate::{
-    Answers, Error, Finding, Result, bits::Bits, finish, gate::Gate, pass0, pass1, pass2, pass3,
-    pass4, pass5,
+    Answers, Error, Finding, Result, bits::Bits, finish, gate::Gate, pass0, pass1, pass1b, pass2,
+    pass3, pass4, pass5,
 };
 use ext4_blockdev::Overlay;
 use std::sync::Arc;
@@ -100,6 +100,7 @@ fn round(
     outcome.cluster_bits = session.geo.block_size.bits() + session.geo.cluster_ratio_bits;
     pass1::run(&mut session)?;
     pass0::settle(&mut session)?;
+    pass1b::run(&mut session)?;
     pass2::run(&mut session)?;
     pass3::run(&mut session)?;
     pass4::run(&mut session)?;

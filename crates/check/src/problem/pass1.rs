@@ -356,4 +356,12 @@ super::problems! {
         "value of an attribute is in an inode of its own, but the feature is missing",
         "set the feature",
         "Where values are in inodes of their own the superblock has to say so.";
+    SHARED: "shared-blocks", Some(0x01_3006), Damage, Stop,
+        "file has blocks that others have too", "give it copies",
+        "Blocks belong to one file. Which file they were written for cannot be known, so that each gets \
+         a copy; the wrong ones hold what was meant for another.";
+    SHARED_LEFT: "shared-blocks-left", Some(0x01_3008), Damage, Stop,
+        "file has blocks that others have too, and there is no room for copies", "",
+        "Blocks belong to one file. Each would get a copy, but not enough blocks are free: make room by \
+         removing one of the files, or make the filesystem larger.";
 }

@@ -61,7 +61,11 @@ impl<'s, 'r, 'a> File<'s, 'r, 'a> {
 
     /// An empty map of the kind that new files have.
     pub(crate) fn begin_map(&mut self) {
-        let is_extents = self.session.sb.features.has_incompat(Incompat::EXTENTS);
+        self.begin_map_as(self.session.sb.features.has_incompat(Incompat::EXTENTS));
+    }
+
+    /// An empty map of this kind.
+    pub(crate) fn begin_map_as(&mut self, is_extents: bool) {
         self.inode.flags.set(InodeFlags::EXTENTS, is_extents);
         self.inode.i_block = self.format().empty_root();
     }
@@ -76,7 +80,7 @@ impl<'s, 'r, 'a> File<'s, 'r, 'a> {
     }
 
     /// Space of one cluster more.
-    fn count_cluster(&mut self) {
+    pub(crate) fn count_cluster(&mut self) {
         let bytes = u64::from(self.session.geo.block_size.bytes());
         self.inode.sectors += (bytes / 512) << self.session.geo.cluster_ratio_bits;
     }
@@ -108,9 +112,13 @@ impl<'s, 'r, 'a> File<'s, 'r, 'a> {
 
     /// Maps `lblk`, which is a hole, to a block that the inode has already.
     pub(crate) fn put_block(&mut self, lblk: LogicalBlock, blk: BlockNr) -> Result<()> {
+        self.put_run(Extent { lblk, len: 1, start: blk, unwritten: false })
+    }
+
+    /// Maps a hole to a run of blocks that the inode has already.
+    pub(crate) fn put_run(&mut self, extent: Extent) -> Result<()> {
         let (ctx, format) = (self.ctx.clone(), self.format());
         let mut root = self.inode.i_block;
-        let extent = Extent { lblk, len: 1, start: blk, unwritten: false };
         format.insert(&ctx, &mut root, self, extent)?;
         self.inode.i_block = root;
         Ok(())

@@ -1,0 +1,252 @@
+//! Pass 1B: clusters that more than one inode has, or an inode and the filesystem itself. Who has them
+//! is found out, and all but one get copies.
+
+mod walk;
+
+use crate::{
+    Error, Pass, Place, Result,
+    facts::Run,
+    problem::pass1::{SHARED, SHARED_LEFT},
+    repair::File,
+    session::Session,
+};
+use ext4_ondisk::{
+    extent::Extent,
+    inode::{FileType, Inode, InodeFlags},
+};
+use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
+use std::collections::BTreeMap;
+use walk::{Piece, What, pieces};
+
+/// Who has a cluster besides the filesystem itself, and how often.
+#[derive(Clone, Debug, Default)]
+struct Owners {
+    /// Inodes with contents or blocks of their map in it, each once for every time.
+    inodes: Vec<InodeNr>,
+    /// Somebody has it who keeps it: the filesystem, the journal, a block of attributes.
+    is_kept: bool,
+}
+
+/// Gives each inode clusters of its own.
+pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
+    if session.facts.shared.is_empty() {
+        return Ok(());
+    }
+    let (owners, inodes) = owners(session)?;
+    // A cluster that one inode has alone is there because of its place in it.
+    let mut left: BTreeMap<u64, usize> = owners
+        .iter()
+        .map(|(cluster, it)| {
+            let is_single = it.inodes.len() == 1 && !it.is_kept;
+            (*cluster, if it.is_kept || is_single { usize::MAX } else { it.inodes.len() })
+        })
+        .collect();
+    for ino in inodes {
+        share(session, ino, &owners, &mut left)?;
+    }
+    session.facts.shared = crate::bits::Bits::default();
+    Ok(())
+}
+
+/// Who has the shared clusters, and the inodes among them in order.
+fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<InodeNr>)> {
+    let mut owners: BTreeMap<u64, Owners> = BTreeMap::new();
+    let bits = session.geo.cluster_ratio_bits;
+    for cluster in session.facts.shared.iter() {
+        let first = cluster << bits;
+        let is_own = session.facts.metadata.range(first, first + (1 << bits)).next().is_some();
+        owners.insert(cluster, Owners { inodes: Vec::new(), is_kept: is_own });
+    }
+    let all: Vec<u64> = session.facts.inodes.iter().collect();
+    let special = 1..u64::from(session.geo.first_ino);
+    let mut sharers = Vec::new();
+    for (nr, ino) in (0..).zip(special.chain(all.iter().copied())) {
+        if nr % 1024 == 0 {
+            session.gate.progress(Pass::One, nr, all.len() as u64)?;
+        }
+        let Some(ino) = u32::try_from(ino).ok().and_then(InodeNr::new) else { continue };
+        if sharers.last() == Some(&ino) {
+            continue;
+        }
+        let Ok(bytes) = session.read_inode(ino) else { continue };
+        let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { continue };
+        let is_special = ino != InodeNr::ROOT && ino.get() < session.geo.first_ino;
+        let mut is_sharer = false;
+        for piece in pieces(session, &inode)? {
+            let mut before = None;
+            for blk in (piece.start.0..piece.start.0 + piece.len).map(BlockNr) {
+                let cluster = session.cluster(blk);
+                if before.replace(cluster) == Some(cluster) {
+                    continue;
+                }
+                let Some(it) = owners.get_mut(&cluster) else { continue };
+                if is_special || piece.what == What::Attributes {
+                    it.is_kept = true;
+                } else {
+                    it.inodes.push(ino);
+                    is_sharer = true;
+                }
+            }
+        }
+        if is_sharer {
+            sharers.push(ino);
+        }
+    }
+    sharers.sort_unstable();
+    sharers.dedup();
+    Ok((owners, sharers))
+}
+
+/// One inode: asks, and gives it copies of what others still have too.
+fn share(
+    session: &mut Session<'_, '_>,
+    ino: InodeNr,
+    owners: &BTreeMap<u64, Owners>,
+    left: &mut BTreeMap<u64, usize>,
+) -> Result<()> {
+    let bytes = session.read_inode(ino)?;
+    let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { return Ok(()) };
+    let pieces = pieces(session, &inode)?;
+    let shared = |piece: &Piece, left: &BTreeMap<u64, usize>| {
+        let blocks = piece.start.0..piece.start.0 + piece.len;
+        let bits = session.geo.cluster_ratio_bits;
+        let clusters = blocks.start >> bits..=(blocks.end - 1) >> bits;
+        clusters.filter(|it| left.get(it).is_some_and(|n| *n > 1)).count() as u64
+    };
+    let n: u64 =
+        pieces.iter().filter(|it| it.what != What::Attributes).map(|it| shared(it, left)).sum();
+    if n == 0 {
+        return Ok(());
+    }
+    let others: Vec<String> = {
+        let mut others: Vec<u32> = owners
+            .iter()
+            .filter(|(cluster, it)| left[*cluster] > 1 && it.inodes.contains(&ino))
+            .flat_map(|(_, it)| it.inodes.iter().map(|it| it.get()))
+            .filter(|it| *it != ino.get())
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        others.iter().take(8).map(u32::to_string).collect()
+    };
+    let found = match (others.is_empty(), n) {
+        (true, n) => format!("{n} clusters, with the filesystem or itself"),
+        (false, n) => format!("{n} clusters, with inodes {}", others.join(" ")),
+    };
+    let free =
+        session.geo.blocks_count.min(session.image.n_blocks()) >> session.geo.cluster_ratio_bits;
+    let free = free.saturating_sub(session.facts.used.len());
+    // Copies, and blocks for the map.
+    if free < n + 8 {
+        return session.gate.leave(&SHARED_LEFT, Place::inode(ino), found);
+    }
+    if !session.fix(&SHARED, Place::inode(ino), found, "")? {
+        return Ok(());
+    }
+    match copy(session, ino, inode, &pieces, left) {
+        Err(Error::NoSpace(_)) => {
+            session.gate.leave(&SHARED_LEFT, Place::inode(ino), "no room for its map")
+        }
+        other => other,
+    }
+}
+
+/// Makes the inode's map anew, with copies in place of the clusters that others have too.
+fn copy(
+    session: &mut Session<'_, '_>,
+    ino: InodeNr,
+    mut inode: Inode,
+    pieces: &[Piece],
+    left: &mut BTreeMap<u64, usize>,
+) -> Result<()> {
+    let bits = session.geo.cluster_ratio_bits;
+    let mask = (1_u64 << bits) - 1;
+    let has_attributes = pieces.iter().any(|it| it.what == What::Attributes);
+    let mut take = |cluster: u64| match left.get_mut(&cluster) {
+        Some(n) if *n > 1 => {
+            if *n != usize::MAX {
+                *n -= 1;
+            }
+            true
+        }
+        _ => false,
+    };
+    // Copies first: the map is not touched before all contents have a place.
+    let mut blocks: Vec<(u64, BlockNr, bool)> = Vec::new();
+    let mut old_nodes = Vec::new();
+    // The cluster of the file that was placed last: where it was, and where it is.
+    let mut last: Option<(u64, u64, BlockNr)> = None;
+    for piece in pieces {
+        let What::Contents { lblk, unwritten } = piece.what else {
+            if piece.what == What::Node && !take(session.cluster(piece.start)) {
+                old_nodes.push(piece.start);
+            }
+            continue;
+        };
+        for nr in 0..piece.len {
+            let (lblk, blk) = (lblk + nr, piece.start.plus(nr));
+            let (of_file, cluster) = (lblk >> bits, session.cluster(blk));
+            let start = match last {
+                Some((file, _, start)) if file == of_file => start,
+                _ => {
+                    let start = if take(cluster) {
+                        session.take_cluster(blk)?
+                    } else {
+                        BlockNr(cluster << bits)
+                    };
+                    last = Some((of_file, cluster, start));
+                    start
+                }
+            };
+            let target = if bits == 0 { start } else { BlockNr(start.0 | lblk & mask) };
+            if target != blk {
+                let bytes = session.image.read(blk)?;
+                session.image.write(target, &bytes)?;
+            }
+            blocks.push((lblk, target, unwritten));
+        }
+    }
+    let is_directory = inode.file_type() == FileType::Directory;
+    inode.sectors = 0;
+    let keeps_extents = inode.flags.contains(InodeFlags::EXTENTS);
+    let mut file = File::of(session, ino, inode);
+    file.begin_map_as(keeps_extents);
+    if has_attributes {
+        file.count_cluster();
+    }
+    let mut counted = None;
+    let mut runs: Vec<Run> = Vec::new();
+    let mut extents: Vec<Extent> = Vec::new();
+    for (lblk, blk, unwritten) in blocks {
+        if counted.replace(lblk >> bits) != Some(lblk >> bits) {
+            file.count_cluster();
+        }
+        let Ok(lblk) = u32::try_from(lblk).map(LogicalBlock) else { continue };
+        match runs.last_mut() {
+            Some(run)
+                if run.lblk + run.blocks.len == u64::from(lblk.0) && run.blocks.end() == blk =>
+            {
+                run.blocks.len += 1;
+            }
+            _ => runs.push(Run { lblk: lblk.0.into(), blocks: BlockRange::new(blk, 1) }),
+        }
+        let new = Extent { lblk, len: 1, start: blk, unwritten };
+        match extents.last_mut() {
+            Some(it) if it.can_merge(&new) && it.len < Extent::max_len(unwritten) => {
+                it.len += 1;
+            }
+            _ => extents.push(new),
+        }
+    }
+    for extent in extents {
+        file.put_run(extent)?;
+    }
+    file.close()?;
+    for node in old_nodes {
+        session.give_cluster(node);
+    }
+    if let Some(known) = session.facts.directories.get_mut(&ino).filter(|_| is_directory) {
+        known.runs = runs;
+    }
+    Ok(())
+}
