@@ -4,6 +4,7 @@
 //! needs of it (recovery, a check, an operation) comes in as a closure, so the answers stay
 //! independent.
 
+pub mod census;
 pub mod corpus;
 pub mod corrupt;
 pub mod crash;
@@ -14,6 +15,7 @@ pub mod judge;
 pub mod manifest;
 pub mod model;
 pub mod mount;
+pub mod oddities;
 pub mod oracle;
 pub mod process;
 pub mod program;

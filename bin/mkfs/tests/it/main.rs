@@ -6,6 +6,7 @@ mod agreement;
 mod cases;
 mod journal_device;
 mod kernel;
+mod likeness;
 mod places;
 mod populate;
 mod random;

@@ -1,0 +1,203 @@
+//! What the kernel sees on a mounted image is what the image was made of.
+
+use crate::{image, mkfs};
+use ext4_testkit::{
+    census::Census,
+    mount::Mount,
+    oddities::{self, Oddities},
+    oracle::{self, Need},
+    process::{self, Output},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// A profile, and what can be put in.
+struct Profile {
+    options: &'static str,
+    oddities: Oddities,
+    /// Bytes that contents come in.
+    unit: u64,
+}
+
+const SMALL: Oddities = Oddities { longest_xattr: 600, longest_target: 1023, subdirectories: 300 };
+const LARGE: Oddities = Oddities { longest_xattr: 3500, longest_target: 4095, subdirectories: 300 };
+const LONGEST: Oddities = Oddities { longest_xattr: 60_000, ..LARGE };
+
+const PROFILES: &[Profile] = &[
+    Profile { options: "-t ext4 -b 4096", oddities: LARGE, unit: 4096 },
+    Profile { options: "-t ext4 -b 1024", oddities: SMALL, unit: 4096 },
+    Profile { options: "-t ext2 -b 4096", oddities: LARGE, unit: 4096 },
+    Profile { options: "-t ext2 -b 1024", oddities: SMALL, unit: 4096 },
+    Profile { options: "-t ext3 -b 4096", oddities: LARGE, unit: 4096 },
+    Profile { options: "-t ext3 -b 1024", oddities: SMALL, unit: 4096 },
+    Profile { options: "-t ext4 -b 4096 -O inline_data", oddities: LARGE, unit: 4096 },
+    Profile { options: "-t ext4 -b 1024 -O inline_data", oddities: SMALL, unit: 4096 },
+    Profile { options: "-t ext4 -b 4096 -O inline_data -I 1024", oddities: LARGE, unit: 4096 },
+    Profile { options: "-t ext4 -b 4096 -O ea_inode", oddities: LONGEST, unit: 4096 },
+    Profile {
+        options: "-t ext4 -b 1024 -O ea_inode",
+        oddities: Oddities { longest_target: 1023, ..LONGEST },
+        unit: 4096,
+    },
+    Profile { options: "-t ext4 -b 4096 -O bigalloc -C 16384", oddities: LARGE, unit: 16384 },
+    Profile { options: "-t ext4 -b 1024 -O bigalloc -C 16384", oddities: SMALL, unit: 16384 },
+    Profile { options: "-t ext4 -b 4096 -O ^metadata_csum", oddities: LARGE, unit: 4096 },
+    Profile { options: "-t ext4 -b 4096 -O ^metadata_csum,uninit_bg", oddities: LARGE, unit: 4096 },
+    Profile { options: "-t ext4 -b 4096 -O quota,project", oddities: LARGE, unit: 4096 },
+    Profile { options: "-t ext4 -b 1024 -O large_dir", oddities: SMALL, unit: 4096 },
+    Profile { options: "-t ext4 -b 4096 -O casefold", oddities: LARGE, unit: 4096 },
+    Profile { options: "-t ext4 -b 4096 -O ^dir_index", oddities: LARGE, unit: 4096 },
+    Profile {
+        options: "-t ext4 -b 4096 -O ^flex_bg,^resize_inode -g 8192",
+        oddities: LARGE,
+        unit: 4096,
+    },
+    Profile {
+        options: "-t ext4 -b 1024 -O meta_bg,^resize_inode -g 1024",
+        oddities: SMALL,
+        unit: 4096,
+    },
+    Profile {
+        options: "-t ext4 -b 4096 -O orphan_file,metadata_csum_seed,fast_commit,sparse_super2,mmp",
+        oddities: LARGE,
+        unit: 4096,
+    },
+    Profile { options: "-t ext4 -b 4096 -O ^extent,^64bit -I 512", oddities: LARGE, unit: 4096 },
+];
+
+/// The odd files, made once for each kind.
+fn source(which: Oddities) -> PathBuf {
+    static MADE: OnceLock<std::sync::Mutex<Vec<(usize, usize, TempDir)>>> = OnceLock::new();
+    let made = MADE.get_or_init(std::sync::Mutex::default);
+    let mut made = made.lock().unwrap();
+    let key = (which.longest_xattr, which.longest_target);
+    if let Some(it) = made.iter().find(|it| (it.0, it.1) == key) {
+        return it.2.path().to_path_buf();
+    }
+    let dir = oracle::scratch().unwrap();
+    oddities::fill(dir.path(), which).unwrap();
+    let path = dir.path().to_path_buf();
+    made.push((key.0, key.1, dir));
+    path
+}
+
+fn populate(options: &str, source: &Path, image: &Path) -> Output {
+    let mut words: Vec<_> = options.split_whitespace().map(std::ffi::OsString::from).collect();
+    words.extend(["-d".into(), source.into(), image.into()]);
+    mkfs(words)
+}
+
+/// What is wrong with an image that was made of `source`.
+fn judge(source: &Census, image: &Path, unit: u64) -> Vec<String> {
+    let limit = Duration::from_mins(10);
+    let fsck = process::run("e2fsck", ["-fn".as_ref(), image.as_os_str()], &[], b"", limit);
+    let mut wrong = Vec::new();
+    match fsck {
+        Ok(it) if it.ok() => {}
+        other => wrong.push(format!("e2fsck: {other:?}")),
+    }
+    let seen = Mount::as_it_stands(image).and_then(|mount| {
+        let census = Census::of_folder(mount.path())?;
+        mount.unmount()?;
+        Ok(census)
+    });
+    match seen {
+        Ok(mut seen) => {
+            seen.forget(b"lost+found");
+            wrong.extend(source.differences(&seen, unit));
+        }
+        Err(err) => wrong.push(format!("{err:#}")),
+    }
+    wrong
+}
+
+/// Whether the kernel reads what mke2fs makes with these options: it may be built without Unicode.
+fn can_read(options: &str) -> bool {
+    let (_dir, image) = image(256);
+    let made = oracle::mke2fs_by_usage(&image, options.split_whitespace());
+    made.and_then(|()| Mount::as_it_stands(&image)?.unmount()).is_ok()
+}
+
+#[test]
+fn odd_files_are_what_they_were_on_every_profile() {
+    if oracle::skip_without(&[Need::E2fsck, Need::Kernel]) {
+        return;
+    }
+    let mut wrong = Vec::new();
+    for profile in PROFILES {
+        if !can_read(profile.options) {
+            eprintln!("skipped: not for this kernel: {}", profile.options);
+            continue;
+        }
+        let source = source(profile.oddities);
+        let census = Census::of_folder(&source).unwrap();
+        let (_dir, image) = image(256);
+        let out = populate(profile.options, &source, &image);
+        let mut found =
+            if out.ok() { judge(&census, &image, profile.unit) } else { vec![out.text()] };
+        let count = found.len();
+        found.truncate(12);
+        if count > 0 {
+            wrong.push(format!("{}: {count} wrong:\n  {}", profile.options, found.join("\n  ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The same tree on another filesystem, whose directories are in another order.
+fn copy(source: &Path, dir: &Path) -> PathBuf {
+    let args = ["-a".as_ref(), source.as_os_str(), dir.as_os_str()];
+    let out = process::run("cp", args, &[], b"", Duration::from_mins(5)).unwrap();
+    out.expect_ok("cp -a").unwrap();
+    dir.join(source.file_name().unwrap())
+}
+
+#[test]
+fn neither_threads_nor_where_the_files_lie_change_a_byte() {
+    let source = source(SMALL);
+    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let copied = copy(&source, disk.path());
+    for options in ["-t ext4", "-t ext2 -b 1024", "-t ext4 -O inline_data,ea_inode,quota,project"] {
+        let make = |source: &Path, more: &str| {
+            let (_dir, path) = image(128);
+            let out = populate(&format!("{options} {more}"), source, &path);
+            out.expect_ok(options).unwrap();
+            fs::read(path).unwrap()
+        };
+        let first = make(&source, "");
+        assert!(first == make(&source, "--threads 1"), "{options}: one thread");
+        assert!(first == make(&source, "--threads 7"), "{options}: seven threads");
+        assert!(first == make(&copied, ""), "{options}: a copy");
+    }
+}
+
+/// A campaign: any tree of this machine, named by `EXT4_POPULATE_FROM`, on an image in the folder
+/// `EXT4_POPULATE_TO`; options by `EXT4_POPULATE_OPTIONS`. The tree must stand still meanwhile.
+#[test]
+fn a_tree_of_this_machine_is_what_it_was() {
+    let (Some(from), Some(to)) =
+        (std::env::var_os("EXT4_POPULATE_FROM"), std::env::var_os("EXT4_POPULATE_TO"))
+    else {
+        eprintln!("skipped: no EXT4_POPULATE_FROM and EXT4_POPULATE_TO");
+        return;
+    };
+    if oracle::skip_without(&[Need::E2fsck, Need::Kernel]) {
+        return;
+    }
+    let options = std::env::var("EXT4_POPULATE_OPTIONS").unwrap_or_else(|_| "--size min".into());
+    let dir = tempfile::tempdir_in(to).unwrap();
+    let image = dir.path().join("disk.img");
+    let start = std::time::Instant::now();
+    populate(&options, from.as_ref(), &image).expect_ok(&options).unwrap();
+    let took = start.elapsed();
+    let mut source = Census::of_folder(from.as_ref()).unwrap();
+    source.forget(b"lost+found");
+    let wrong = judge(&source, &image, 4096);
+    eprintln!("{} names, made in {took:?}, {} wrong", source.len(), wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
