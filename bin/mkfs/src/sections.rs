@@ -150,7 +150,10 @@ pub const SECTIONS: &[Section] = &[
                  takes them back.",
             ),
             Para::Item("type=file|dir|link|char|block|fifo|socket", "What it is."),
-            Para::Item("mode=OCTAL, uid=N, gid=N", "Permissions, owner and group."),
+            Para::Item(
+                "mode=OCTAL, uid=N, gid=N",
+                "Permissions, owner and group. A symbolic link always has 777.",
+            ),
             Para::Item(
                 "time=SECONDS.NANOSECONDS",
                 "When it changed. Behind the point is a number, as in mtree: 1.5 is five \

@@ -209,7 +209,7 @@ mod tests {
              ./dev time=5.0 mode=755 uid=0 type=dir nlink=2\n\
              ./dev/sda mode=660 gid=6 device=native,8,0 \\\n   time=-1.000000012 type=block\n\
              ./a\\040b mode=4755 uid=100000 gid=100000 type=file size=0 sha256=00\n\
-             ./lnk mode=777 type=link link=a\\040b\n",
+             ./lnk mode=755 type=link link=a\\040b\n",
         )
         .expect("good");
         assert_eq!(

@@ -230,7 +230,10 @@ fn attributes(node: &mut Node, keywords: &Keywords) -> Res<()> {
     it.uid = keywords.uid.unwrap_or(it.uid);
     it.gid = keywords.gid.unwrap_or(it.gid);
     it.mtime = keywords.time.unwrap_or(it.mtime);
-    if let Some(mode) = keywords.mode {
+    // BSD keeps a mode for links, Linux always 777: it would come from a `/set` for everything.
+    if let Some(mode) = keywords.mode
+        && !matches!(node.kind, Kind::Symlink(_))
+    {
         it.chmod(mode);
     }
     if let Some(acl) = &keywords.acl {
