@@ -1,14 +1,14 @@
 //! The size found holds what it should, and no smaller one does.
 
 use crate::{
+    kernel::compare,
     populate::{SETS, written},
     trees,
 };
-use ext4_blockdev::MemoryDevice;
 use ext4_mkfs::{
     Error, Options, Plan, Room, features, fit,
     options::{Journal, Kind},
-    plan, write,
+    plan,
 };
 use ext4_testkit::{
     mount::Mount,
@@ -17,7 +17,7 @@ use ext4_testkit::{
 use ext4_tree::{NodeId, Tree};
 use ext4_units::BlockSize;
 use proptest::prelude::*;
-use std::{num::NonZero, sync::Arc};
+use std::sync::Arc;
 
 /// Bytes that users have of a filesystem, as `df` says it.
 pub(crate) fn left(plan: &Plan) -> u64 {
@@ -92,6 +92,10 @@ fn some_options() -> impl Strategy<Value = Options> {
         1 => Just(vec!["quota", "mmp"]),
         1 => Just(vec!["orphan_file"]),
         1 => Just(vec!["^has_journal", "meta_bg", "^resize_inode"]),
+        1 => Just(vec!["inline_data"]),
+        1 => Just(vec!["ea_inode", "large_dir"]),
+        1 => Just(vec!["metadata_csum", "^flex_bg"]),
+        1 => Just(vec!["extent", "^64bit", "^metadata_csum"]),
     ];
     let block_size = proptest::option::of(prop_oneof![Just(1024), Just(2048), Just(4096)]);
     let inodes = prop_oneof![
@@ -139,6 +143,11 @@ fn some_tree() -> impl Strategy<Value = Tree> {
                 2 if len > 2 => trees::sparse(whole * 1000, &[1..2, whole * 500..whole * 501]),
                 _ => trees::file(len as usize),
             };
+            let mut node = node;
+            if what > 12 {
+                let value = vec![what; len as usize % [20, 300, 1500][usize::from(what) - 13]];
+                node.attributes.xattrs.insert((*b"user.x").into(), value.into());
+            }
             let node = tree.add(dir, &name, node).unwrap();
             if what == 3 {
                 tree.link(NodeId::ROOT, format!("link{nr}").as_bytes(), node).unwrap();
@@ -162,10 +171,18 @@ proptest! {
         let options = Options { tree: Some(Arc::new(tree)), ..options };
         let plan = check(&options, Room::Min, 15);
         if let Some(plan) = plan && !oracle::skip_without(&[Need::E2fsck]) {
-            let device = MemoryDevice::new(vec![0; usize::try_from(plan.len()).unwrap()]);
-            write(&plan, &device, NonZero::new(2).unwrap(), &mut ()).unwrap();
-            let fsck = oracle::e2fsck_device(&device, FsckMode::Check).unwrap();
+            let dir = oracle::scratch().unwrap();
+            let image = dir.path().join("disk.img");
+            oracle::save(&written(&plan), &image).unwrap();
+            let fsck = oracle::e2fsck(&image, FsckMode::Check).unwrap();
             prop_assert!(fsck.is_clean(), "{:?}", fsck);
+            // Not every kernel mounts every kind.
+            if let Ok(mount) = Mount::new(&image, "noload,ro") {
+                let tree = options.tree.as_ref().unwrap();
+                let (_, wrong) = compare(mount.path(), tree, plan.geometry.inode_size > 128);
+                mount.unmount().unwrap();
+                prop_assert_eq!(wrong, Vec::<String>::new());
+            }
         }
     }
 

@@ -65,7 +65,7 @@ fn check(path: &Path, node: &Node, has_nsec: bool) -> Result<()> {
 }
 
 /// What is not as the tree has it, and how many files were looked at.
-fn compare(root: &Path, tree: &Tree, has_nsec: bool) -> (usize, Vec<String>) {
+pub(crate) fn compare(root: &Path, tree: &Tree, has_nsec: bool) -> (usize, Vec<String>) {
     let mut wrong = Vec::new();
     let mut n_files = 0;
     let mut to_visit = vec![(root.to_path_buf(), NodeId::ROOT)];
