@@ -27,6 +27,7 @@ mod pass2;
 mod pass3;
 mod pass4;
 mod pass5;
+mod pass6;
 pub mod problem;
 mod repair;
 mod run;

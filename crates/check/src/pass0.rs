@@ -15,7 +15,7 @@ mod superblock;
 mod table;
 mod todo;
 
-pub(crate) use todo::Todo;
+pub(crate) use {journal::write_empty as write_empty_journal, todo::Todo};
 
 use crate::{Error, Options, Result, facts::Facts, gate::Gate, image::Image, session::Session};
 use ext4_blockdev::Overlay;

@@ -2,7 +2,7 @@
 
 use crate::{
     Answers, Error, Finding, Result, bits::Bits, finish, gate::Gate, pass0, pass1, pass1b, pass2,
-    pass3, pass4, pass5,
+    pass3, pass4, pass5, pass6,
 };
 use ext4_blockdev::Overlay;
 use std::sync::Arc;
@@ -105,6 +105,7 @@ fn round(
     pass3::run(&mut session)?;
     pass4::run(&mut session)?;
     pass5::run(&mut session)?;
+    pass6::run(&mut session)?;
     if session.gate.fixed_in_round == 0 && session.gate.left == 0 {
         let has_repaired = session.gate.fixed > 0;
         finish::run(&mut session, has_repaired)?;

@@ -2,6 +2,10 @@
 //!
 //! Blocks of 1024 bytes whatever the filesystem's; little-endian.
 
+mod write;
+
+pub use write::{GRACE, file};
+
 use crate::Corrupt;
 use std::{collections::BTreeSet, mem::offset_of};
 use zerocopy::{

@@ -278,7 +278,7 @@ fn stop(
 
 /// Begins an empty journal in the blocks of the old one. Its first transaction has a number that
 /// none of those left in the log follows on.
-pub(super) fn write_empty(session: &Session<'_, '_>, log: &Log) -> Result<()> {
+pub(crate) fn write_empty(session: &Session<'_, '_>, log: &Log) -> Result<()> {
     let len = u32::try_from(log.len()).unwrap_or(u32::MAX);
     let none = (JournalCompat::empty(), JournalIncompat::empty());
     let size = session.geo.block_size;

@@ -11,21 +11,21 @@ use std::sync::Arc;
 
 /// A regular file in use: what it says, and where its blocks are.
 #[derive(Debug)]
-pub(super) struct Special {
-    pub(super) inode: Inode,
+pub(crate) struct Special {
+    pub(crate) inode: Inode,
     /// All its blocks in order, none missing.
-    pub(super) runs: Vec<BlockRange>,
+    pub(crate) runs: Vec<BlockRange>,
 }
 
 impl Special {
     /// Its blocks, in order.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = BlockNr> + '_ {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = BlockNr> + '_ {
         self.runs.iter().flat_map(|it| it.iter())
     }
 }
 
 /// Reads such a file; else what is wrong with it.
-pub(super) fn read(
+pub(crate) fn read(
     session: &Session<'_, '_>,
     ino: InodeNr,
 ) -> Result<std::result::Result<Special, String>> {
@@ -53,7 +53,7 @@ pub(super) fn runs(
         return Ok(Err(format!("i_mode {:#o}, expected a file", inode.mode)));
     }
     let geo = &session.geo;
-    let blocks = inode.size >> geo.block_size.bits();
+    let blocks = geo.block_size.blocks_for(inode.size);
     let to = match u32::try_from(blocks) {
         Ok(to) if blocks <= geo.blocks_count => LogicalBlock(to),
         _ => return Ok(Err(format!("{blocks} blocks, more than the filesystem has"))),

@@ -8,7 +8,7 @@ use ext4_ondisk::{
     features::{Compat, Incompat},
     inode::{Inode, InodeFlags},
 };
-use ext4_units::{BlockNr, InodeNr, LogicalBlock};
+use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
 use std::sync::Arc;
 
 /// An inode under change. [`File::close`] writes it.
@@ -221,7 +221,7 @@ impl DirStore for File<'_, '_, '_> {
         let size = self.inode.size;
         if let Some(known) = self.session.facts.directories.get_mut(&self.ino) {
             known.size = size;
-            let blocks = ext4_units::BlockRange::new(blk, 1);
+            let blocks = BlockRange::new(blk, 1);
             known.runs.push(Run { lblk: lblk.0.into(), blocks });
         }
         Ok(lblk)
