@@ -57,6 +57,11 @@ pub struct Args {
     #[arg(long, value_name = "UID:GID", requires = "populate", help_heading = "Files")]
     pub owner: Option<String>,
 
+    /// The folder of a passwd(5) and group(5) that have numbers for names in the archive's access
+    /// control lists
+    #[arg(long, value_name = "FOLDER", requires = "populate", help_heading = "Files")]
+    pub names: Option<PathBuf>,
+
     /// Of SOURCE only what lies on its own filesystem, not what is mounted below
     #[arg(short = 'x', long, requires = "populate", help_heading = "Files")]
     pub one_file_system: bool,

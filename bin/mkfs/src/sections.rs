@@ -118,6 +118,13 @@ pub const SECTIONS: &[Section] = &[
                  the image, or in TMPDIR, into a file without a name.",
             ),
             Para::Text(
+                "An entry of an archive means what it means to tar -x: a later one replaces an earlier \
+                 one, a leading slash is dropped. Paths with `..` or through a symbolic link are \
+                 refused, and so is an archive without its end mark. Access control lists that \
+                 GNU tar writes have names instead of numbers: those of owners of files are taken from \
+                 the archive, others need --names, such as `--names /etc`; bsdtar writes numbers.",
+            ),
+            Para::Text(
                 "Kept are owner, group, permissions, modification time to the nanosecond, extended \
                  attributes and ACLs, hard links, holes and device numbers. Access and change time \
                  are the modification time. With --time or SOURCE_DATE_EPOCH none is later than \

@@ -8,8 +8,8 @@ use crate::{
 use ext4_cli::{Failure, Progress, Stop};
 use ext4_mkfs::Options;
 use ext4_tree::{
-    ArchiveOptions, Attributes, Error, Manifest, NodeId, ScanOptions, Time, Tree, from_archive,
-    from_directory,
+    ArchiveOptions, Attributes, Error, Manifest, Names, NodeId, ScanOptions, Time, Tree,
+    from_archive, from_directory,
 };
 use std::{
     ffi::OsStr,
@@ -85,7 +85,8 @@ fn each(tree: &mut Tree, mut change: impl FnMut(&mut Attributes)) {
 fn from(source: &OsStr, args: &Args, image: &Path, stop: &Stop) -> Result<Tree, Failure> {
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok());
     let threads = threads.map_or(1, |it| u32::try_from(it.get()).unwrap_or(u32::MAX));
-    let spool = ArchiveOptions { spool: spool(image), limit: u64::MAX, threads };
+    let names = args.names.as_deref().map(names).transpose()?.unwrap_or_default();
+    let spool = ArchiveOptions { spool: spool(image), limit: u64::MAX, threads, names };
     if source == "-" {
         let input = io::stdin();
         if input.is_terminal() {
@@ -116,6 +117,15 @@ fn is_not_image(file: &File, path: &Path, image: &Path) -> Result<(), Failure> {
         return Err(Failure::operational("is the image itself").at(path.display()));
     }
     Ok(())
+}
+
+/// The names in the passwd and group of a folder.
+fn names(folder: &Path) -> Result<Names, Failure> {
+    let read = |name| {
+        let path = folder.join(name);
+        std::fs::read(&path).map_err(|err| Failure::operational(err).at(path.display()))
+    };
+    Ok(Names::new(&read("passwd")?, &read("group")?))
 }
 
 fn directory(path: &Path, image: &Path, args: &Args, stop: &Stop) -> Result<Tree, Failure> {

@@ -11,7 +11,7 @@
 //! purpose: a path with `..` or through a symbolic link is refused instead of being skipped; a
 //! hard link may come before its target; an archive without its end mark is refused, because
 //! it is hard to tell from one that was cut; names of users and groups in access control lists are
-//! looked up nowhere but in the archive. Whiteouts of container layers (`.wh.x`) are names as any
+//! looked up in the archive and in [`Names`], not on the host. Whiteouts of container layers (`.wh.x`) are names as any
 //! other. Extended attributes outside of `user.`, `trusted.`, `security.` and `system.`, which no
 //! file on Linux can have, are left out.
 
@@ -26,6 +26,8 @@ mod sparse;
 mod spool;
 
 use crate::{Error, Result, Tree};
+pub use owners::Names;
+
 use compression::Compression;
 use entry::Entries;
 use input::Input;
@@ -48,6 +50,9 @@ pub struct ArchiveOptions {
     /// The most threads that undo xz at the same time, where it is made of blocks; fewer when they
     /// would take much memory. The tree does not depend on it.
     pub threads: u32,
+    /// Users and groups that access control lists may have by name. Those that the archive tells the
+    /// numbers of need not be among them.
+    pub names: Names,
 }
 
 /// Makes a tree of an archive in `file`, from its current position on; `path` names it in messages.
@@ -76,7 +81,7 @@ pub fn from_archive(
         let head = head.get(..n_head).unwrap_or_default();
         if let Ok(Compression::None) = Compression::of(head) {
             let input = Input::seekable(file, path, start, metadata.len(), options.limit, progress);
-            return read(input);
+            return read(input, options);
         }
     }
     from_stream(file, path, options, progress)
@@ -96,12 +101,12 @@ pub fn from_stream(
     options: &ArchiveOptions,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Tree> {
-    read(Input::stream(input, path, options, progress)?)
+    read(Input::stream(input, path, options, progress)?, options)
 }
 
-fn read(mut input: Input<'_>) -> Result<Tree> {
+fn read(mut input: Input<'_>, options: &ArchiveOptions) -> Result<Tree> {
     let mut placing = Placing::new();
-    let mut entries = Entries::default();
+    let mut entries = Entries::new(options.names.clone());
     while let Some(entry) = entries.next(&mut input)? {
         let at = entry.at;
         placing.put(entry).map_err(|why| input.damage_at(at, why))?;

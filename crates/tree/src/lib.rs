@@ -15,7 +15,7 @@ mod node;
 mod tree;
 
 pub use acl::Acl;
-pub use archive::{ArchiveOptions, from_archive, from_stream};
+pub use archive::{ArchiveOptions, Names, from_archive, from_stream};
 pub use contents::{Contents, Open, Origin};
 pub use directory::{ScanOptions, Seen, from_directory};
 pub use error::{Error, Result};

@@ -4,7 +4,7 @@
 use super::{
     header::{BLOCK, Header},
     input::Input,
-    owners::{Lists, Owners},
+    owners::{Lists, Names, Owners},
     pax::Pax,
     sparse,
 };
@@ -39,7 +39,7 @@ pub(super) enum What {
 }
 
 /// Reads entries.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Entries {
     /// What is said of all entries.
     global: Pax,
@@ -57,6 +57,10 @@ struct Before {
 }
 
 impl Entries {
+    pub(super) fn new(names: Names) -> Self {
+        Self { global: Pax::default(), owners: Owners::new(names), has_begun: false }
+    }
+
     /// The next entry; `None` behind the end mark.
     pub(super) fn next(&mut self, input: &mut Input<'_>) -> Result<Option<Entry>> {
         let mut at = None;

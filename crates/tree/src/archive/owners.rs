@@ -2,7 +2,8 @@
 //!
 //! GNU tar writes names into lists, even with `--numeric-owner`. Beside the owner of each entry an
 //! archive has name and number, and where a name always has the same number, that is whom a list
-//! means. No other names are looked up, on no host: it would give the file to somebody else.
+//! means. Other names are looked up only where the caller says: the host's own numbers might give
+//! the file to somebody else.
 
 use crate::{Acl, Attributes, acl};
 use std::collections::HashMap;
@@ -10,14 +11,41 @@ use std::collections::HashMap;
 /// The most names that are remembered.
 const MOST: usize = 1 << 16;
 
+/// Numbers of users and groups by name.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    users: HashMap<Box<[u8]>, u32>,
+    groups: HashMap<Box<[u8]>, u32>,
+}
+
+impl Names {
+    /// Those of a passwd(5) and a group(5): the third field of each line is the number. Lines that
+    /// are no such are left out.
+    pub fn new(passwd: &[u8], group: &[u8]) -> Self {
+        Self { users: numbers(passwd), groups: numbers(group) }
+    }
+}
+
+fn numbers(lines: &[u8]) -> HashMap<Box<[u8]>, u32> {
+    let line = |line: &[u8]| {
+        let mut fields = line.split(|it| *it == b':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+        Some((name.into(), number))
+    };
+    // The first line of a name counts, as for getpwnam(3).
+    lines.split(|it| *it == b'\n').rev().filter_map(line).collect()
+}
+
 /// Names seen beside numbers; those with two numbers have none.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    users: Names,
-    groups: Names,
+    users: Seen,
+    groups: Seen,
+    given: Names,
 }
 
-type Names = HashMap<Box<[u8]>, Option<u32>>;
+type Seen = HashMap<Box<[u8]>, Option<u32>>;
 
 /// Lists of a file as text.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +55,10 @@ pub(super) struct Lists {
 }
 
 impl Owners {
+    pub(super) fn new(given: Names) -> Self {
+        Self { given, ..Self::default() }
+    }
+
     pub(super) fn learn_user(&mut self, name: &[u8], id: u32) {
         learn(&mut self.users, name, id);
     }
@@ -74,19 +106,20 @@ impl Owners {
     }
 
     fn number(&self, kind: &[u8], name: &[u8]) -> Option<u32> {
-        let names = match kind {
-            b"u" | b"user" => &self.users,
-            b"g" | b"group" => &self.groups,
+        let (given, seen) = match kind {
+            b"u" | b"user" => (&self.given.users, &self.users),
+            b"g" | b"group" => (&self.given.groups, &self.groups),
             _ => return None,
         };
-        match names.get(name) {
-            Some(id) => *id,
-            None => (name == b"root").then_some(0),
+        match (given.get(name), seen.get(name)) {
+            (Some(id), _) => Some(*id),
+            (None, Some(id)) => *id,
+            (None, None) => (name == b"root").then_some(0),
         }
     }
 }
 
-fn learn(names: &mut Names, name: &[u8], id: u32) {
+fn learn(names: &mut Seen, name: &[u8], id: u32) {
     if name.is_empty() {
         return;
     }
@@ -128,5 +161,8 @@ mod tests {
         assert!(owners.list(text).is_ok());
         owners.learn_user(b"lisa", 1001);
         assert_eq!(owners.list(text), Err(why.to_owned()), "two numbers");
+        let passwd = b"# no line\nlisa:x:77:77::/home/lisa:/bin/sh\nlisa:x:78:78::/:/bin/sh\n";
+        owners.given = Names::new(passwd, b"");
+        assert_eq!(owners.list(text), Acl::from_text(b"u::7,u:77:4,g::5,m::5,o::0"), "given");
     }
 }

@@ -4,7 +4,7 @@ mod damage;
 mod made;
 mod tars;
 
-use ext4_tree::{ArchiveOptions, Result, Tree, from_archive, from_stream};
+use ext4_tree::{ArchiveOptions, Names, Result, Tree, from_archive, from_stream};
 use std::{
     fs::File,
     io::{Cursor, Seek as _, Write as _},
@@ -12,7 +12,8 @@ use std::{
 };
 
 fn options() -> ArchiveOptions {
-    ArchiveOptions { spool: std::env::temp_dir(), limit: 1 << 32, threads: 2 }
+    let names = Names::default();
+    ArchiveOptions { spool: std::env::temp_dir(), limit: 1 << 32, threads: 2, names }
 }
 
 /// Reads an archive from a file and from a stream, which must say the same.
