@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test's helper too a panic is the answer")]
 
 mod agreement;
+mod archives;
 mod cases;
 mod journal_device;
 mod kernel;

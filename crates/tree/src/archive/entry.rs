@@ -185,8 +185,10 @@ impl Entries {
         };
         let what = match kind {
             _ if is_dir => {
-                // Data of a directory: the names in it at that time, from an incremental backup.
-                skip(input, size)?;
+                // Of a directory an incremental backup has the names. To POSIX its size is room to
+                // set aside, but GNU tar steps over so many bytes.
+                let has_data = size > 0 && (kind != b'5' || !header_follows(input)?);
+                skip(input, if has_data { size } else { 0 })?;
                 What::New(Kind::Directory(BTreeMap::new()))
             }
             0 | b'0' | b'7' | b'S' => {
@@ -295,8 +297,8 @@ fn skip(input: &mut Input<'_>, size: u64) -> Result<()> {
     input.skip(size.next_multiple_of(BLOCK as u64))
 }
 
-/// Whether a header follows. Tars disagree on whether the size of a hard link, which some say,
-/// is that of data in the archive.
+/// Whether a header follows. Tars disagree on whether the size of a hard link or a directory, which
+/// some say, is that of data in the archive.
 fn header_follows(input: &mut Input<'_>) -> Result<bool> {
     let Some(block) = input.block()? else { return Ok(false) };
     input.unread(&block);

@@ -238,6 +238,16 @@ fn data_of_a_hard_link_is_stepped_over_when_it_is_there() {
 }
 
 #[test]
+fn the_size_of_a_directory_is_that_of_data_or_of_none() {
+    let lines = [ROOT, "/a 644 1:2 3.000000000 dir", "/b 644 1:2 3.000000000 file \"\""];
+    archive().entry(b'5', b"a", b"", b"names").file("b", "").is(&lines);
+    archive().entry(b'D', b"a", b"", b"names").file("b", "").is(&lines);
+    let mut room = archive();
+    room.0.extend_from_slice(header(b'5', b"a", b"", 4096).as_bytes());
+    room.file("b", "").is(&lines);
+}
+
+#[test]
 fn sizes_that_cannot_be_do_not_take_memory() {
     let huge = |kind: u8, size: u64| {
         let mut archive = archive();
