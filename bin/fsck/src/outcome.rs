@@ -1,6 +1,6 @@
 //! What a check found and did, as text and as JSON.
 
-use ext4_check::{Finding, Severity};
+use ext4_check::Finding;
 use ext4_cli::Exit;
 use serde::Serialize;
 use std::fmt;
@@ -25,6 +25,8 @@ pub struct Outcome {
     pub findings: Vec<Row>,
     /// Findings beyond those listed.
     pub findings_not_listed: u64,
+    /// Findings that are more than a remark.
+    pub bad: u64,
     /// Findings that were repaired, or would be.
     pub fixed: u64,
     /// Findings that are left.
@@ -104,6 +106,7 @@ impl Outcome {
     pub fn add(&mut self, checked: &ext4_check::Outcome) {
         self.findings = checked.findings.iter().map(|it| Row::new(it, self.dry_run)).collect();
         self.findings_not_listed = checked.not_kept;
+        self.bad = checked.bad;
         self.fixed = checked.fixed;
         self.left = checked.left;
         self.rounds = checked.rounds;
@@ -112,9 +115,8 @@ impl Outcome {
     }
 
     /// Whether there is anything worse than a remark.
-    pub fn is_bad(&self) -> bool {
-        self.fixed + self.left > 0
-            || self.findings.iter().any(|it| it.severity != Severity::Note.name())
+    pub const fn is_bad(&self) -> bool {
+        self.bad > 0
     }
 
     /// Whether anything is to be written.
@@ -127,7 +129,7 @@ impl Outcome {
         let mut exit = Exit::OK;
         if self.dry_run {
             // A journal that is to be replayed is nothing wrong: it is there for that.
-            if self.is_bad() {
+            if self.is_bad() || self.cleaned_orphans > 0 {
                 exit |= Exit::UNCORRECTED;
             }
         } else if self.fixed > 0 || self.has_recovered() {

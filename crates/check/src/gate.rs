@@ -1,6 +1,8 @@
 //! The one way in which a pass tells what it met and learns whether to mend it.
 
-use crate::{Error, Finding, Place, Preen, Problem, Result, history::History, pass0::Todo};
+use crate::{
+    Error, Finding, Place, Preen, Problem, Result, Severity, history::History, pass0::Todo,
+};
 use std::{collections::HashSet, fmt};
 
 /// Most findings that are kept; more are counted.
@@ -43,6 +45,8 @@ pub(crate) struct Gate<'a> {
     /// What was mended, in all rounds and in this one.
     pub(crate) fixed: u64,
     pub(crate) fixed_in_round: u64,
+    /// Findings that are more than a remark.
+    pub(crate) bad: u64,
     /// What was left, in all rounds.
     pub(crate) left: u64,
     /// What passes leave to later ones.
@@ -68,6 +72,7 @@ impl<'a> Gate<'a> {
             not_kept: 0,
             fixed: 0,
             fixed_in_round: 0,
+            bad: 0,
             left: 0,
             todo: Todo::default(),
             declined: HashSet::new(),
@@ -153,6 +158,7 @@ impl<'a> Gate<'a> {
     }
 
     fn keep(&mut self, finding: Finding) {
+        self.bad += u64::from(finding.problem.severity > Severity::Note);
         if self.findings.len() < MOST_KEPT {
             self.findings.push(finding);
         } else {

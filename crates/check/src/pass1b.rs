@@ -4,7 +4,7 @@
 mod walk;
 
 use crate::{
-    Error, Pass, Place, Result,
+    Pass, Place, Result,
     facts::Run,
     problem::pass1::{SHARED, SHARED_LEFT},
     repair::File,
@@ -12,6 +12,7 @@ use crate::{
 };
 use ext4_ondisk::{
     extent::Extent,
+    features::RoCompat,
     inode::{FileType, Inode, InodeFlags},
 };
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
@@ -29,7 +30,9 @@ struct Owners {
 
 /// Gives each inode clusters of its own.
 pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
-    if session.facts.shared.is_empty() {
+    // A filesystem that is never written to may share blocks, and says so.
+    if session.facts.shared.is_empty() || session.sb.features.has_ro_compat(RoCompat::SHARED_BLOCKS)
+    {
         return Ok(());
     }
     let (owners, inodes) = owners(session)?;
@@ -137,27 +140,24 @@ fn share(
         session.geo.blocks_count.min(session.image.n_blocks()) >> session.geo.cluster_ratio_bits;
     let free = free.saturating_sub(session.facts.used.len());
     // Copies, and blocks for the map.
-    if free < n + 8 {
-        return session.gate.leave(&SHARED_LEFT, Place::inode(ino), found);
-    }
-    if !session.fix(&SHARED, Place::inode(ino), found, "")? {
+    let has_room = free >= n + 8;
+    let problem = if has_room { &SHARED } else { &SHARED_LEFT };
+    if !session.fix(problem, Place::inode(ino), found, "")? {
         return Ok(());
     }
-    match copy(session, ino, inode, &pieces, left) {
-        Err(Error::NoSpace(_)) => {
-            session.gate.leave(&SHARED_LEFT, Place::inode(ino), "no room for its map")
-        }
-        other => other,
-    }
+    let result = copy(session, ino, inode, &pieces, left, has_room);
+    session.tolerate(Place::inode(ino), result)
 }
 
-/// Makes the inode's map anew, with copies in place of the clusters that others have too.
+/// Makes the inode's map anew, with copies in place of the clusters that others have too; with holes
+/// where there is no room for them.
 fn copy(
     session: &mut Session<'_, '_>,
     ino: InodeNr,
     mut inode: Inode,
     pieces: &[Piece],
     left: &mut BTreeMap<u64, usize>,
+    has_room: bool,
 ) -> Result<()> {
     let bits = session.geo.cluster_ratio_bits;
     let mask = (1_u64 << bits) - 1;
@@ -189,10 +189,10 @@ fn copy(
             let start = match last {
                 Some((file, _, start)) if file == of_file => start,
                 _ => {
-                    let start = if take(cluster) {
-                        session.take_cluster(blk)?
-                    } else {
-                        BlockNr(cluster << bits)
+                    let start = match (take(cluster), has_room) {
+                        (true, true) => session.take_cluster(blk)?,
+                        (true, false) => continue,
+                        (false, _) => BlockNr(cluster << bits),
                     };
                     last = Some((of_file, cluster, start));
                     start
@@ -204,6 +204,12 @@ fn copy(
                 session.image.write(target, &bytes)?;
             }
             blocks.push((lblk, target, unwritten));
+        }
+    }
+    if !has_room {
+        // The blocks of the new map have to come from somewhere.
+        for node in std::mem::take(&mut old_nodes) {
+            session.give_cluster(node);
         }
     }
     let is_directory = inode.file_type() == FileType::Directory;

@@ -156,7 +156,16 @@ fn mend(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
         session.clear_inode(*ino)?;
     }
     if report.is_to_rebuild {
-        session.rebuild_directory(dir)?;
+        let result = session.rebuild_directory(dir);
+        if result.is_ok() && report.names.is_empty() && !known.is_inline {
+            // It had neither, and has them now.
+            session.facts.count_name(dir);
+            session.facts.count_name(InodeNr::ROOT);
+            if let Some(known) = session.facts.directories.get_mut(&dir) {
+                known.dotdot = Some(InodeNr::ROOT);
+            }
+        }
+        session.tolerate(Place::inode(dir), result)?;
     }
     Ok(())
 }

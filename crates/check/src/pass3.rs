@@ -16,6 +16,8 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     {
         session.fill_directory(InodeNr::ROOT, InodeNr::ROOT, 0o755)?;
     }
+    let result = session.lost_found().map(drop);
+    session.tolerate(Place::inode(InodeNr::ROOT), result)?;
     let all: Vec<InodeNr> = session.facts.directories.keys().copied().collect();
     let total = all.len() as u64;
     let mut done = HashSet::from([InodeNr::ROOT]);
@@ -23,8 +25,8 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
         if nr % 4096 == 0 {
             session.gate.progress(Pass::Three, nr, total)?;
         }
-        connect(session, dir, &mut done)?;
-        dotdot(session, dir)?;
+        let result = connect(session, dir, &mut done).and_then(|()| dotdot(session, dir));
+        session.tolerate(Place::inode(dir), result)?;
     }
     Ok(())
 }

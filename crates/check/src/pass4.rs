@@ -37,8 +37,12 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
             if !value_of_attribute(session, ino)? {
                 continue;
             }
-        } else if session.facts.names_of(ino) == 0 && !attach(session, ino)? {
-            continue;
+        } else if session.facts.names_of(ino) == 0 {
+            let result = attach(session, ino).map(drop);
+            session.tolerate(Place::inode(ino), result)?;
+            if session.facts.names_of(ino) == 0 {
+                continue;
+            }
         }
         count(session, ino)?;
     }

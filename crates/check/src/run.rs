@@ -31,6 +31,8 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// Findings beyond those that are kept.
     pub not_kept: u64,
+    /// Findings that are more than a remark.
+    pub bad: u64,
     /// Findings that were mended.
     pub fixed: u64,
     /// Findings that were left as they are.
@@ -84,7 +86,9 @@ pub fn check(
     }
     outcome.fresh = std::mem::take(&mut gate.history.fresh);
     outcome.fixed = gate.fixed;
-    outcome.left = gate.left;
+    outcome.bad = gate.bad;
+    // Rounds without an end are no repair, whatever each of them did.
+    outcome.left = gate.left + u64::from(result.is_ok() && !outcome.is_settled);
     outcome.not_kept = gate.not_kept;
     outcome.findings = gate.findings;
     result

@@ -1,6 +1,9 @@
 //! One round of a check: the image, its frame, and what is known so far.
 
-use crate::{Error, Place, Problem, Result, facts::Facts, gate::Gate, image::Image};
+use crate::{
+    Error, Place, Problem, Result, facts::Facts, gate::Gate, image::Image,
+    problem::pass3::REPAIR_FAILED,
+};
 use ext4_ondisk::{
     geometry::Geometry,
     group_desc::{DescFormat, GroupDesc},
@@ -44,6 +47,16 @@ impl Session<'_, '_> {
         expected: impl fmt::Display,
     ) -> Result<bool> {
         self.gate.fix(problem, place, found, expected)
+    }
+
+    /// Goes on after a repair that could not be made: that is told and left.
+    pub(crate) fn tolerate(&mut self, place: Place, result: Result<()>) -> Result<()> {
+        match result {
+            Err(why @ (Error::Damaged(_) | Error::NoSpace(_) | Error::Outside(_))) => {
+                self.gate.leave(&REPAIR_FAILED, place, why)
+            }
+            other => other,
+        }
     }
 
     /// Where an inode is: its block, and the byte in it. `None` for a number that is none, or one

@@ -64,7 +64,8 @@ pub(crate) fn check<'a>(
             report.blocks.push((blk, bytes));
         }
     }
-    let n_blocks = size.blocks_for(known.size);
+    // Even an empty one has a block.
+    let n_blocks = size.blocks_for(known.size).max(1);
     if next < n_blocks {
         hole(dir, next..n_blocks, ask, report)?;
     }

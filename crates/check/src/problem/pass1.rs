@@ -361,7 +361,7 @@ super::problems! {
         "Blocks belong to one file. Which file they were written for cannot be known, so that each gets \
          a copy; the wrong ones hold what was meant for another.";
     SHARED_LEFT: "shared-blocks-left", Some(0x01_3008), Damage, Stop,
-        "file has blocks that others have too, and there is no room for copies", "",
-        "Blocks belong to one file. Each would get a copy, but not enough blocks are free: make room by \
-         removing one of the files, or make the filesystem larger.";
+        "file has blocks that others have too, and there is no room for copies", "leave holes in their place",
+        "Blocks belong to one file. Each would get a copy, but not enough blocks are free. One file keeps \
+         them, this one reads as zeros there; nothing else of it is lost.";
 }

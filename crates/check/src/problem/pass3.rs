@@ -10,7 +10,7 @@ super::problems! {
         "directory without a name", "give it one in lost+found",
         "No directory has a name for it, so it cannot be reached. It gets a name of its number in \
          /lost+found, with all that is in it.";
-    NO_LOST_FOUND: "no-lost-found", Some(0x03_0004), Accounting, Fix,
+    NO_LOST_FOUND: "no-lost-found", Some(0x03_0004), Note, Fix,
         "lost+found is missing", "make it",
         "Files that have lost their names are given new ones in /lost+found, which is not there. A new \
          one is made.";
@@ -28,6 +28,10 @@ super::problems! {
         "lost+found is encrypted", "take the name from it and make a new directory",
         "Names cannot be added to an encrypted directory without its key. The old directory gets a \
          name in the new one.";
+    REPAIR_FAILED: "repair-failed", None, Damage, Stop,
+        "a repair could not be made", "",
+        "There was no room for it, or what it needs is damaged itself. What it was for is told before it; \
+         a second run may come further when there is room.";
     LOOPED: "directory-loop", Some(0x03_001D), Damage, Stop,
         "directory is inside itself", "give it a name in lost+found",
         "Following the names upwards from the directory leads to itself and never to the root. Its \

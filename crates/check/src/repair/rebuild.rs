@@ -45,7 +45,13 @@ impl Session<'_, '_> {
             ext4_dir::build(&context, parent, &members, Fill::Full)
         })?;
         let needed = built.blocks.len() as u64;
-        let mut free = file.drop_map()?;
+        let mut free = if known.runs.is_empty() {
+            let is_extents = file.inode.flags.contains(InodeFlags::EXTENTS);
+            file.begin_map_as(is_extents);
+            Vec::new()
+        } else {
+            file.drop_map()?
+        };
         free.sort_unstable_by_key(|it| it.start);
         let mut blocks = free.iter().flat_map(|run| run.iter());
         let mut runs = Vec::new();
