@@ -10,6 +10,7 @@ mod extents;
 mod extra;
 mod found;
 mod frame;
+mod garbage;
 mod index;
 mod inline;
 mod inode;
@@ -21,16 +22,18 @@ mod world;
 
 use crate::{Place, Result, problem::pass1::REVISION, session::Session};
 use ext4_ondisk::features::{Features, RoCompat};
-use ext4_units::InodeNr;
+use ext4_units::{BlockNr, InodeNr};
 use found::{Found, Harvest};
+use std::collections::BTreeSet;
 use world::World;
 
 /// Learns what is in use, and mends inodes one by one.
 pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     let mut moves = frame::mark(session)?;
     let threads = session.threads;
+    let none = BTreeSet::new();
     let mut harvest = {
-        let (world, gate) = split(session);
+        let (world, gate) = split(session, &none);
         scan::run(world, gate, threads)?
     };
     mend(session, &mut harvest)?;
@@ -55,7 +58,10 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
 }
 
 /// The frame of the filesystem on one side, the one who may be asked on the other.
-fn split<'s, 'a>(session: &'s mut Session<'_, 'a>) -> (World<'s>, &'s mut crate::gate::Gate<'a>) {
+fn split<'s, 'a>(
+    session: &'s mut Session<'_, 'a>,
+    garbage: &'s BTreeSet<BlockNr>,
+) -> (World<'s>, &'s mut crate::gate::Gate<'a>) {
     let raw = &session.raw;
     let count = session.geo.inodes_count;
     let is_early = |time: u32, high: u8| time != 0 && high == 0 && time < count;
@@ -72,6 +78,7 @@ fn split<'s, 'a>(session: &'s mut Session<'_, 'a>) -> (World<'s>, &'s mut crate:
         metadata: &session.facts.metadata,
         now: session.now,
         knows_low_dtime,
+        garbage,
         has_quota: session.sb.features.ro_compat.intersects(RoCompat::QUOTA | RoCompat::PROJECT),
     };
     (world, session.gate)
@@ -80,9 +87,11 @@ fn split<'s, 'a>(session: &'s mut Session<'_, 'a>) -> (World<'s>, &'s mut crate:
 /// Checks the suspects again, in the order of their numbers, and mends them.
 fn mend(session: &mut Session<'_, '_>, harvest: &mut Harvest) -> Result<()> {
     let suspects = std::mem::take(&mut harvest.suspects);
+    let none = BTreeSet::new();
+    let garbage = garbage::find(&split(session, &none).0, &suspects)?;
     let mut found = Found::default();
     for ino in suspects {
-        let (world, gate) = split(session);
+        let (world, gate) = split(session, &garbage);
         let Some(bytes) = world.read_inode(ino)? else { continue };
         let before = world.sb.features;
         let outcome = scan::check(world, gate, &harvest.attributes, ino, bytes, &mut found)?;

@@ -18,7 +18,6 @@ use crate::{
     },
 };
 use ext4_ondisk::{
-    extent,
     features::{Features, Incompat, RoCompat},
     inode::{FileType, InodeFlags, RawInode},
 };
@@ -217,7 +216,7 @@ impl Check<'_> {
         if self.has_bad_checksum {
             self.gate.doubt()?;
             let links = self.raw.i_links_count.get();
-            if links > 0 && self.is_garbage()? && self.fix(&INODE_GARBAGE, "", "")? {
+            if links > 0 && self.is_garbage() && self.fix(&INODE_GARBAGE, "", "")? {
                 return Ok(self.clear());
             }
         }
@@ -566,51 +565,9 @@ impl Check<'_> {
                 || self.world.sb.orphan_file_inum == Some(self.ino))
     }
 
-    /// Whether most of the inodes around it make no sense either (`check_inode_block_sanity`).
-    fn is_garbage(&self) -> Result<bool> {
-        let per_block = self.world.geo.inodes_per_block();
-        let Some((blk, _)) = self.world.inode_place(self.ino).filter(|_| per_block >= 2) else {
-            return Ok(false);
-        };
-        let block = self.world.image.read(blk)?;
-        let first = self.ino.get() - (self.ino.get() - 1) % per_block;
-        let mut bad = 0;
-        for (nr, bytes) in (first..).zip(block.chunks_exact(self.world.format.inode_size())) {
-            let Some(ino) = InodeNr::new(nr) else { continue };
-            let looks_insane = {
-                let raw = RawInode::read(bytes);
-                let flags = InodeFlags::from_bits_retain(raw.i_flags.get());
-                flags.contains(InodeFlags::EXTENTS) && super::extents::header(&raw.i_block).is_err()
-                    || self.has_insane_map(&raw)
-            };
-            if super::checksum_is_bad(&self.world, ino, bytes) || looks_insane {
-                bad += 1;
-            }
-        }
-        Ok(bad > per_block / 2)
-    }
-
-    /// Whether more than half of the numbers in `i_block` are none.
-    fn has_insane_map(&self, raw: &RawInode) -> bool {
-        let flags = InodeFlags::from_bits_retain(raw.i_flags.get());
-        let kind = FileType::of_mode(raw.i_mode.get());
-        if flags.intersects(InodeFlags::INLINE_DATA | InodeFlags::EXTENTS)
-            || !matches!(kind, FileType::Regular | FileType::Directory | FileType::Symlink)
-            || kind == FileType::Symlink && raw.i_size_lo.get() <= 60
-            || raw.i_links_count.get() == 0
-        {
-            return false;
-        }
-        let words = raw.i_block.chunks_exact(4).filter_map(|it| it.try_into().ok());
-        let bad = words
-            .map(u32::from_le_bytes)
-            .filter(|it| *it != 0 && !self.world.geo.contains(BlockNr((*it).into())));
-        bad.count() > 7
-    }
-
-    /// A root of a tree without extents.
-    pub(super) fn set_empty_tree(&mut self) {
-        self.raw.i_block = extent::empty_root();
-        self.is_dirty = true;
+    /// Whether most of the inodes around it make no sense either.
+    fn is_garbage(&self) -> bool {
+        let place = self.world.inode_place(self.ino);
+        place.is_some_and(|(blk, _)| self.world.garbage.contains(&blk))
     }
 }

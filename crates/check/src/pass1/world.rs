@@ -11,7 +11,10 @@ use ext4_ondisk::{
     superblock::{RawSuperblock, Superblock},
 };
 use ext4_units::{BlockNr, InodeNr};
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// What the check of an inode may look at. The same for all threads.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,8 @@ pub(super) struct World<'w> {
     pub(super) now: u64,
     /// Whether a small deletion time means an entry of the orphan list.
     pub(super) knows_low_dtime: bool,
+    /// Blocks of inode tables that were garbage before anything in them was mended.
+    pub(super) garbage: &'w BTreeSet<BlockNr>,
     /// Whether space is counted by owner.
     pub(super) has_quota: bool,
 }

@@ -1,0 +1,7 @@
+//! Inodes and what they map.
+
+mod attributes;
+mod extents;
+mod fields;
+mod maps;
+mod special;
