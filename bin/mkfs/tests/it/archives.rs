@@ -1,5 +1,7 @@
 //! A filesystem made of an archive of a directory is, byte for byte, the one made of the directory.
 
+#![expect(clippy::print_stdout, reason = "a test says what it skipped")]
+
 use crate::mkfs;
 use ext4_testkit::{
     oracle::{self, Need},
