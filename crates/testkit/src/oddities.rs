@@ -262,7 +262,7 @@ fn xattrs(dir: &Path, is_root: bool, longest: usize) -> Result<()> {
         (1, 7, NONE),
         (2, 6, 100_000),
         (4, 5, NONE),
-        (8, 4, 7),
+        (8, 4, 70_007),
         (16, 7, NONE),
         (32, 0, NONE),
     ]);
