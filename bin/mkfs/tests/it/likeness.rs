@@ -102,13 +102,11 @@ fn pack(command: &str, source: &Path, archive: &Path) -> Option<()> {
         command.split_whitespace().skip(1).map(AsRef::as_ref).collect();
     words.extend(["-cf".as_ref(), archive.as_os_str(), "-C".as_ref(), source.as_os_str()]);
     words.push(".".as_ref());
-    match process::run(program, words, &[], b"", LIMIT) {
-        Ok(out) => out.expect_ok(command).map(drop).unwrap(),
-        Err(_) => {
-            eprintln!("skipped: no {program}");
-            return None;
-        }
-    }
+    let Ok(out) = process::run(program, words, &[], b"", LIMIT) else {
+        eprintln!("skipped: no {program}");
+        return None;
+    };
+    out.expect_ok(command).unwrap();
     Some(())
 }
 
