@@ -1,0 +1,316 @@
+//! What pass 0 and pass 6 look at, damaged by name: found, mended, and the reference finds nothing.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+use ext4_blockdev::BlockDevice as _;
+use ext4_check::{Answer, Answers, Finding, Options, Outcome, check};
+use ext4_ondisk::{
+    geometry::Geometry,
+    group_desc::{DescFormat, GroupDesc, GroupFlags},
+    inode::InodeFormat,
+    superblock::{RawSuperblock, Superblock},
+};
+use ext4_testkit::{
+    image::{Image, Recipe},
+    oracle::{FsckMode, Need, e2fsck_device, skip_without},
+};
+use ext4_units::{BlockNr, GroupNr, InodeNr};
+
+/// Now, for these tests: behind all times of the images.
+const NOW: u64 = 4_000_000_000;
+
+struct Yes;
+
+impl Answers for Yes {
+    fn answer(&mut self, _finding: &Finding) -> Answer {
+        Answer::Yes
+    }
+}
+
+/// Bytes of an image to be damaged, with what it takes to find things in them.
+struct Victim {
+    bytes: Vec<u8>,
+    sb: Superblock,
+}
+
+impl Victim {
+    fn superblock(&mut self, change: impl FnOnce(&mut RawSuperblock)) {
+        let raw = RawSuperblock::of_mut(&mut self.bytes[1024..]).unwrap();
+        change(raw);
+        raw.update_checksum();
+    }
+
+    fn descriptor(&mut self, group: u32, change: impl FnOnce(&mut GroupDesc)) {
+        let format = DescFormat::new(&self.sb);
+        let (blk, at) = Geometry::new(&self.sb).desc_place(GroupNr(group));
+        let at = self.byte(blk) + at;
+        let bytes = &mut self.bytes[at..at + format.desc_size()];
+        let mut desc = GroupDesc::decode(bytes, GroupNr(group), &format).unwrap();
+        change(&mut desc);
+        desc.encode(bytes, GroupNr(group), &format);
+    }
+
+    fn inode(&mut self, number: u32, change: impl FnOnce(&mut [u8])) {
+        let ino = InodeNr::new(number).unwrap();
+        let geo = Geometry::new(&self.sb);
+        let place = geo.inode_place(ino).unwrap();
+        let format = DescFormat::new(&self.sb);
+        let (blk, at) = geo.desc_place(place.group);
+        let desc = GroupDesc::decode(&self.bytes[self.byte(blk) + at..], place.group, &format);
+        let table = desc.unwrap().inode_table.plus(place.table_block.into());
+        let at = self.byte(table) + place.offset;
+        let bytes = &mut self.bytes[at..at + usize::from(self.sb.inode_size)];
+        change(bytes);
+        InodeFormat::new(&self.sb).update_checksum(ino, bytes);
+    }
+
+    /// The first block of the journal, whose map the superblock has a copy of.
+    fn journal(&mut self) -> &mut [u8] {
+        let blk = BlockNr(self.sb.journal_backup.unwrap()[5].into());
+        let at = self.byte(blk);
+        &mut self.bytes[at..at + self.sb.block_size.len()]
+    }
+
+    fn byte(&self, blk: BlockNr) -> usize {
+        usize::try_from(blk.byte(self.sb.block_size)).unwrap()
+    }
+}
+
+fn run(image: &Image) -> (Outcome, std::sync::Arc<ext4_blockdev::Overlay>) {
+    let overlay = image.overlay();
+    let options = Options { now: NOW, threads: 1, is_preen: false, superblock: None };
+    let mut outcome = Outcome::default();
+    check(&overlay, &options, &mut Yes, &mut outcome).unwrap();
+    (outcome, overlay)
+}
+
+/// Damages an image of the profile, and expects these problems to be among those found.
+fn expect(profile: &str, ids: &[&str], damage: impl FnOnce(&mut Victim)) {
+    if skip_without(&[Need::E2fsck]) {
+        return;
+    }
+    let recipe = Recipe::new(profile).write("/file", vec![7; 10_000]);
+    let Some(image) = recipe.image() else { return };
+    let raw = RawSuperblock::of(&image.bytes()[1024..]).unwrap();
+    let sb = Superblock::decode(raw).unwrap();
+    let mut victim = Victim { bytes: image.bytes().to_vec(), sb };
+    damage(&mut victim);
+    let (outcome, overlay) = run(&Image::new(victim.bytes));
+    let found: Vec<_> = outcome.findings.iter().map(|it| it.problem.id).collect();
+    for id in ids {
+        assert!(found.contains(id), "{profile}: {id} is not among {found:?}");
+    }
+    let fsck = e2fsck_device(&*overlay, FsckMode::Check).unwrap();
+    assert!(fsck.is_clean(), "{profile} {ids:?}: {:?}\n{found:?}", fsck.lines);
+    let mut bytes = vec![0; usize::try_from(overlay.len()).unwrap()];
+    overlay.read_at(0, &mut bytes).unwrap();
+    let again = run(&Image::new(bytes)).0;
+    assert!(again.findings.is_empty(), "{profile} {ids:?}: {:?}", again.findings);
+}
+
+#[test]
+fn a_clean_image_gives_no_finding() {
+    for profile in ["ext4-4k", "ext3-1k", "ext2-4k", "bigalloc-1k", "metabg-1k", "super2-4k"] {
+        expect(profile, &[], |_| {});
+    }
+}
+
+#[test]
+fn fields_that_follow_from_others_are_set() {
+    expect("ext4-4k", &["first-data-block"], |it| {
+        it.superblock(|raw| raw.s_first_data_block.set(1));
+    });
+    expect("ext4-4k", &["inodes-count"], |it| {
+        it.superblock(|raw| raw.s_inodes_count.set(raw.s_inodes_count.get() + 8));
+    });
+    expect("ext4-4k", &["superblock-field"], |it| {
+        it.superblock(|raw| raw.s_r_blocks_count_lo.set(4000));
+    });
+    expect("ext4-4k", &["superblock-field"], |it| it.superblock(|raw| raw.s_inode_size.set(77)));
+    expect("ext4-4k", &["superblock-field"], |it| it.superblock(|raw| raw.s_desc_size.set(0)));
+    expect("ext4-4k", &["fragment-size"], |it| {
+        it.superblock(|raw| raw.s_log_cluster_size.set(0));
+    });
+    expect("ext4-4k", &["group-size"], |it| {
+        it.superblock(|raw| raw.s_clusters_per_group.set(8192));
+    });
+    expect("bigalloc-4k", &["group-size"], |it| {
+        it.superblock(|raw| raw.s_blocks_per_group.set(8));
+    });
+    expect("ext4-4k", &["min-extra-isize", "want-extra-isize"], |it| {
+        it.superblock(|raw| {
+            raw.s_min_extra_isize.set(3);
+            raw.s_want_extra_isize.set(500);
+        });
+    });
+}
+
+#[test]
+fn features_that_do_not_go_together_are_parted() {
+    expect("ext4-4k", &["both-checksums"], |it| {
+        it.superblock(|raw| raw.s_feature_ro_compat.set(raw.s_feature_ro_compat.get() | 0x10));
+    });
+    expect("ext4-4k", &["64bit-without-extents"], |it| {
+        it.superblock(|raw| raw.s_feature_incompat.set(raw.s_feature_incompat.get() & !0x40));
+    });
+    expect("ext4-nocsum", &["csum-seed-alone"], |it| {
+        it.superblock(|raw| raw.s_feature_incompat.set(raw.s_feature_incompat.get() | 0x2000));
+    });
+    expect("super2-4k", &["reserved-gdt"], |it| {
+        it.superblock(|raw| raw.s_reserved_gdt_blocks.set(5));
+    });
+    expect("inode128-4k", &["revision"], |it| it.superblock(|raw| raw.s_rev_level.set(0)));
+    expect("ext4-4k", &["quota-inode-number"], |it| {
+        it.superblock(|raw| raw.s_usr_quota_inum.set(8));
+    });
+    expect("ext4-4k", &["future-mount-time", "future-write-time"], |it| {
+        it.superblock(|raw| {
+            raw.s_mtime.set(4_200_000_000);
+            raw.s_wtime.set(4_200_000_000);
+        });
+    });
+    expect("ext4-4k", &["future-mount-time-slightly", "test-filesystem"], |it| {
+        it.superblock(|raw| {
+            raw.s_mtime.set(4_000_001_000);
+            raw.s_flags.set(raw.s_flags.get() | 4);
+        });
+    });
+    expect("ext2-4k", &["no-uuid"], |it| it.superblock(|raw| raw.s_uuid = [0; 16]));
+}
+
+#[test]
+fn a_lost_superblock_is_taken_from_a_copy() {
+    let zero = |it: &mut Victim| it.bytes[1024..2048].fill(0);
+    expect("noflex-1k", &["superblock-damaged"], zero);
+    expect("metabg-1k", &["superblock-damaged"], zero);
+    expect("ext4-1k", &["superblock-damaged"], zero);
+    expect("ext4-4k", &["superblock-checksum"], |it| it.bytes[1024 + 0x3FC] ^= 1);
+    expect("noflex-1k", &["superblock-copies"], |it| {
+        let at = (1 + 2048) * 1024;
+        it.bytes[at..at + 1024].fill(0);
+    });
+}
+
+#[test]
+fn descriptors_are_mended() {
+    expect("noflex-1k", &["descriptor-copy"], |it| {
+        it.descriptor(2, |desc| desc.inode_table = BlockNr(1));
+    });
+    expect("ext4-4k", &["block-bitmap-place"], |it| {
+        it.descriptor(0, |desc| desc.block_bitmap = BlockNr(1 << 40));
+    });
+    expect("ext4-4k", &["inode-bitmap-place"], |it| {
+        it.descriptor(0, |desc| desc.inode_bitmap = BlockNr(0));
+    });
+    expect("ext4-4k", &["inode-table-place"], |it| {
+        it.descriptor(0, |desc| desc.inode_table = BlockNr(4095));
+    });
+    expect("ext4-4k", &["descriptor-checksum"], |it| {
+        let (blk, at) = Geometry::new(&it.sb).desc_place(GroupNr(0));
+        let at = it.byte(blk) + at + 0x1E;
+        it.bytes[at] ^= 0x55;
+    });
+    expect("ext2-4k", &["descriptor-uninit"], |it| {
+        it.descriptor(0, |desc| desc.flags |= GroupFlags::INODE_UNINIT);
+    });
+    expect("ext4-4k", &["itable-unused", "last-group-uninit"], |it| {
+        it.descriptor(0, |desc| {
+            desc.itable_unused = 60_000;
+            desc.flags |= GroupFlags::BLOCK_UNINIT;
+        });
+    });
+}
+
+#[test]
+fn a_damaged_journal_is_mended_or_made_anew() {
+    expect("ext4-4k", &["journal-superblock"], |it| it.journal()[..4].fill(0));
+    expect("ext4-1k", &["journal-superblock"], |it| it.journal()[0x10..0x14].fill(0xFF));
+    expect("ext4-4k", &["journal-map-lost"], |it| it.inode(8, |inode| inode.fill(0)));
+    for profile in ["ext4-4k", "ext4-1k", "bigalloc-4k", "orphan-4k"] {
+        expect(profile, &["journal-inode", "journal-anew"], |it| {
+            it.inode(8, |inode| inode.fill(0));
+            it.superblock(|raw| raw.s_jnl_backup_type = 0);
+        });
+    }
+    expect("ext3-1k", &["journal-inode", "journal-anew"], |it| {
+        it.superblock(|raw| {
+            raw.s_journal_inum.set(0);
+            raw.s_jnl_backup_type = 0;
+        });
+    });
+    expect("ext4-4k", &["journal-without-feature"], |it| {
+        it.superblock(|raw| raw.s_feature_compat.set(raw.s_feature_compat.get() & !4));
+    });
+    expect("nojournal-4k", &["recovery-without-journal"], |it| {
+        it.superblock(|raw| raw.s_feature_incompat.set(raw.s_feature_incompat.get() | 4));
+    });
+    expect("ext4-4k", &["journal-backup"], |it| {
+        it.superblock(|raw| raw.s_jnl_blocks[16].set(0));
+    });
+    expect("ext4-4k", &["journal-errno"], |it| it.journal()[0x20..0x24].fill(0xFF));
+    expect("ext4-4k", &["journal-v2-fields"], |it| it.journal()[0x43] = 2);
+}
+
+#[test]
+fn mmp_and_the_resize_inode_are_made_anew() {
+    expect("mmp-4k", &["mmp-block"], |it| it.superblock(|raw| raw.s_mmp_block.set(1 << 40)));
+    let block = |it: &Victim| it.byte(it.sb.mmp_block.unwrap());
+    expect("mmp-4k", &["mmp-magic"], |it| {
+        let at = block(it);
+        it.bytes[at] ^= 1;
+    });
+    expect("mmp-4k", &["mmp-checksum"], |it| {
+        let at = block(it) + 0x3FC;
+        it.bytes[at] ^= 1;
+    });
+    for profile in ["ext4-4k", "ext4-1k", "noflex-1k", "ext2-1k"] {
+        expect(profile, &["resize-inode"], |it| it.inode(7, |inode| inode[0x28..0x64].fill(0)));
+    }
+    expect("super2-4k", &["resize-inode-in-use"], |it| it.inode(7, |inode| inode[0x28] = 9));
+}
+
+#[test]
+fn orphans_that_lead_nowhere_are_dropped() {
+    expect("ext4-4k", &["orphan-head"], |it| {
+        it.superblock(|raw| raw.s_last_orphan.set(99_999_999));
+    });
+    expect("ext4-4k", &["orphan-chain"], |it| {
+        it.superblock(|raw| raw.s_last_orphan.set(12));
+        it.inode(12, |inode| inode[0x14..0x18].fill(0xEE));
+    });
+    expect("ext4-4k", &["orphans-left"], |it| it.superblock(|raw| raw.s_last_orphan.set(12)));
+    expect("nojournal-4k", &["orphan-present-alone"], |it| {
+        it.superblock(|raw| raw.s_feature_ro_compat.set(raw.s_feature_ro_compat.get() | 1 << 16));
+    });
+    let mark = |raw: &mut RawSuperblock| {
+        raw.s_feature_ro_compat.set(raw.s_feature_ro_compat.get() | 1 << 16);
+    };
+    expect("orphan-4k", &["orphan-present-clean"], |it| it.superblock(mark));
+    expect("orphan-4k", &["orphan-file-hole", "orphan-file-damaged"], |it| {
+        it.superblock(mark);
+        let ino = it.sb.orphan_file_inum.unwrap().get();
+        it.inode(ino, |inode| inode[0x28 + 12 + 4] = 1);
+    });
+    expect("orphan-1k", &["orphan-file-damaged"], |it| {
+        it.superblock(|raw| raw.s_orphan_file_inum.set(0));
+    });
+}
+
+#[test]
+fn quota_is_counted_anew() {
+    /// The first record of a file of few: behind the header, four tables and the record's block's
+    /// own header.
+    const RECORD: usize = 5 * 1024 + 16;
+    let file = |it: &mut Victim| {
+        let mut start = [0; 4];
+        it.inode(3, |inode| start.copy_from_slice(&inode[0x3C..0x40]));
+        it.byte(BlockNr(u32::from_le_bytes(start).into()))
+    };
+    expect("quota-4k", &["quota-usage"], |it| {
+        let at = file(it) + RECORD + 0x18;
+        it.bytes[at] ^= 1;
+    });
+    expect("quota-4k", &["quota-usage"], |it| {
+        let at = file(it);
+        it.bytes[at] ^= 1;
+    });
+}
