@@ -96,6 +96,7 @@ fn populate(options: &str, source: &Path, image: &Path) -> Output {
 }
 
 /// Packs a folder; `None`, said aloud, when there is no such program.
+#[expect(clippy::print_stderr, reason = "what is skipped has to be seen")]
 fn pack(command: &str, source: &Path, archive: &Path) -> Option<()> {
     let program = command.split_whitespace().next().unwrap();
     let mut words: Vec<&std::ffi::OsStr> =
@@ -233,6 +234,25 @@ fn odd_files_come_through_an_archive() {
         wrong.extend(found.into_iter().map(|it| format!("{command}: {it}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_has_no_place_is_refused_by_name_before_the_image_is_touched() {
+    let (dir, image) = image(16);
+    let made = Oddities { longest_xattr: 3500, ..SMALL };
+    let files = dir.path().join("files");
+    fs::create_dir(&files).unwrap();
+    oddities::fill(&files, made).unwrap();
+    let refused = |options: &str, source: &Path| {
+        let out = populate(options, source, &image);
+        assert_eq!(out.code, Some(8), "{}", out.text());
+        assert!(fs::read(&image).unwrap().iter().all(|it| *it == 0));
+        String::from_utf8(out.stderr).unwrap().replace(&*dir.path().to_string_lossy(), "DIR")
+    };
+    let line = refused("-b 1024 --size min", &files);
+    assert!(line.contains("xattrs/long") && line.lines().count() == 1, "{line}");
+    let line = refused("-b 4096", dir.path());
+    assert!(line.contains("DIR/disk.img: the image that is being made"), "{line}");
 }
 
 /// A campaign: any tree of this machine, named by `EXT4_POPULATE_FROM`, on an image in the folder
