@@ -30,6 +30,7 @@ use ext4_ondisk::{
     superblock::{RawSuperblock, State, keep_error_history},
 };
 use ext4_units::{InodeNr, Tid};
+use std::collections::HashSet;
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 /// Where the fields of version 2 begin in a journal superblock.
@@ -366,18 +367,32 @@ fn contents(
     Err(Error::Restart)
 }
 
-/// Writes home what the transactions hold, up to the first that is damaged.
+/// Writes home what the transactions hold. A copy that is damaged is left out, as by
+/// `jbd2_journal_recover`; with any other damage nothing from that transaction on is written.
 fn replay(session: &Session<'_, '_>, log: &Log, scan: &Scan) -> Result<()> {
     let size = session.geo.block_size;
     let (superblock, offset) = session.geo.superblock_place();
-    let is_whole = |tid: Tid| {
-        let mut damaged = scan.findings.iter().map(|it| it.tid);
-        damaged.all(|it| !tid.is_at_or_after(it))
+    let copies: HashSet<(u32, u32)> = scan
+        .transactions
+        .iter()
+        .flat_map(|tx| tx.logged.iter().map(|logged| (tx.tid.0, logged.at)))
+        .collect();
+    let (bad, other): (Vec<_>, Vec<_>) =
+        scan.findings.iter().partition(|it| copies.contains(&(it.tid.0, it.at)));
+    // Of so many that not all are told, none can be left out by itself.
+    let are_all_told = scan.finding_count == scan.findings.len() as u64;
+    let bad: HashSet<u32> = bad.into_iter().map(|it| it.at).collect();
+    let limits: Vec<Tid> = if are_all_told {
+        other.into_iter().map(|it| it.tid).collect()
+    } else {
+        scan.findings.iter().map(|it| it.tid).collect()
     };
+    let is_whole = |tid: Tid| limits.iter().all(|it| !tid.is_at_or_after(*it));
     let device = session.image.device();
     for tx in scan.transactions.iter().take_while(|it| is_whole(it.tid)) {
         for logged in &tx.logged {
-            if scan.is_revoked(logged.home, tx.tid) || logged.home.0 >= session.image.n_blocks() {
+            let is_outside = logged.home.0 >= session.image.n_blocks();
+            if scan.is_revoked(logged.home, tx.tid) || is_outside || bad.contains(&logged.at) {
                 continue;
             }
             let mut block = vec![0; size.len()];
