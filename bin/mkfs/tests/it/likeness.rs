@@ -11,7 +11,6 @@ use ext4_testkit::{
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::OnceLock,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -70,20 +69,11 @@ const PROFILES: &[Profile] = &[
     Profile { options: "-t ext4 -b 4096 -O ^extent,^64bit -I 512", oddities: LARGE, unit: 4096 },
 ];
 
-/// The odd files, made once for each kind.
-fn source(which: Oddities) -> PathBuf {
-    static MADE: OnceLock<std::sync::Mutex<Vec<(usize, usize, TempDir)>>> = OnceLock::new();
-    let made = MADE.get_or_init(std::sync::Mutex::default);
-    let mut made = made.lock().unwrap();
-    let key = (which.longest_xattr, which.longest_target);
-    if let Some(it) = made.iter().find(|it| (it.0, it.1) == key) {
-        return it.2.path().to_path_buf();
-    }
+/// The odd files.
+fn source(which: Oddities) -> TempDir {
     let dir = oracle::scratch().unwrap();
     oddities::fill(dir.path(), which).unwrap();
-    let path = dir.path().to_path_buf();
-    made.push((key.0, key.1, dir));
-    path
+    dir
 }
 
 /// How long a program may take with a large tree on a slow disk.
@@ -152,10 +142,11 @@ fn odd_files_are_what_they_were_on_every_profile() {
             eprintln!("skipped: not for this kernel: {}", profile.options);
             continue;
         }
-        let source = source(profile.oddities);
-        let census = Census::of_folder(&source).unwrap();
+        let dir = source(profile.oddities);
+        let source = dir.path();
+        let census = Census::of_folder(source).unwrap();
         let (_dir, image) = image(256);
-        let out = populate(profile.options, &source, &image);
+        let out = populate(profile.options, source, &image);
         let mut found =
             if out.ok() { judge(&census, &image, profile.unit) } else { vec![out.text()] };
         let count = found.len();
@@ -177,9 +168,10 @@ fn copy(source: &Path, dir: &Path) -> PathBuf {
 
 #[test]
 fn neither_threads_nor_where_the_files_lie_change_a_byte() {
-    let source = source(SMALL);
+    let dir = source(SMALL);
+    let source = dir.path();
     let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let copied = copy(&source, disk.path());
+    let copied = copy(source, disk.path());
     for options in ["-t ext4", "-t ext2 -b 1024", "-t ext4 -O inline_data,ea_inode,quota,project"] {
         let make = |source: &Path, more: &str| {
             let (_dir, path) = image(128);
@@ -187,9 +179,9 @@ fn neither_threads_nor_where_the_files_lie_change_a_byte() {
             out.expect_ok(options).unwrap();
             fs::read(path).unwrap()
         };
-        let first = make(&source, "");
-        assert!(first == make(&source, "--threads 1"), "{options}: one thread");
-        assert!(first == make(&source, "--threads 7"), "{options}: seven threads");
+        let first = make(source, "");
+        assert!(first == make(source, "--threads 1"), "{options}: one thread");
+        assert!(first == make(source, "--threads 7"), "{options}: seven threads");
         assert!(first == make(&copied, ""), "{options}: a copy");
     }
 }
@@ -221,14 +213,15 @@ fn odd_files_come_through_an_archive() {
     }
     let mut wrong = Vec::new();
     for (command, known) in ARCHIVERS {
-        let source = source(LARGE);
+        let made = source(LARGE);
+        let source = made.path();
         let (dir, image) = image(256);
         let archive = dir.path().join("odd.tar");
-        if pack(command, &source, &archive).is_none() {
+        if pack(command, source, &archive).is_none() {
             continue;
         }
         populate("-b 4096", &archive, &image).expect_ok(command).unwrap();
-        let census = Census::of_folder(&source).unwrap();
+        let census = Census::of_folder(source).unwrap();
         let mut found = judge(&census, &image, 4096);
         found.retain(|line| !known.iter().any(|it| line.starts_with(it)));
         wrong.extend(found.into_iter().map(|it| format!("{command}: {it}")));
