@@ -5,7 +5,7 @@ use ext4_fs::{Error, RecoverOptions, Scope, recover_into};
 use ext4_jbd2::Clock;
 use ext4_ondisk::{
     features::Incompat,
-    superblock::{RawSuperblock, State, Superblock},
+    superblock::{JournalPlace, RawSuperblock, State, Superblock},
 };
 use std::{sync::Arc, time::Duration};
 use zerocopy::{FromZeros as _, IntoBytes as _};
@@ -34,6 +34,18 @@ pub(crate) fn summary(device: &dyn BlockDevice) -> Option<Summary> {
         inodes: [inodes.saturating_sub(sb.free_inodes_count.into()), inodes],
         blocks: [sb.blocks_count.saturating_sub(sb.free_blocks_count), sb.blocks_count],
     })
+}
+
+/// Whether the log is on another device and holds what is not yet home: without it nothing of what is
+/// here can be judged, and a repair would lose what is there.
+pub(crate) fn needs_other_device(device: &dyn BlockDevice) -> bool {
+    let mut raw = RawSuperblock::new_zeroed();
+    let is_read = device.read_at(RawSuperblock::OFFSET, raw.as_mut_bytes()).is_ok();
+    is_read
+        && Superblock::decode(&raw).is_ok_and(|sb| {
+            matches!(sb.journal, JournalPlace::Device(_))
+                && sb.features.has_incompat(Incompat::RECOVER)
+        })
 }
 
 /// What recovery did, in memory or for good.

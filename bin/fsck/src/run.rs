@@ -48,6 +48,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     if let Some(path) = &args.rollback {
         return run.roll_back(path, &*device);
     }
+    if journal.is_none() && filesystem::needs_other_device(&*device) {
+        return Err(Failure::operational(
+            "the journal is on another device and has not been replayed; -j names the device",
+        )
+        .at(&run.name));
+    }
     let plan = args.apply.as_deref().map(Plan::load).transpose()?;
     let now = plan.as_ref().map_or_else(|| u64::try_from(clock::now().0).unwrap_or(0), |it| it.now);
     let (overlay, recovery) = filesystem::recover(&device, journal.as_ref(), now);
