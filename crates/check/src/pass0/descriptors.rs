@@ -17,6 +17,7 @@ use ext4_ondisk::{
     group_desc::{GroupDesc, GroupFlags},
 };
 use ext4_units::{BlockNr, BlockRange, GroupNr};
+use std::collections::BTreeSet;
 
 const UNINIT: GroupFlags = GroupFlags::INODE_UNINIT.union(GroupFlags::BLOCK_UNINIT);
 const NOWHERE: BlockNr = BlockNr(0);
@@ -24,9 +25,10 @@ const NOWHERE: BlockNr = BlockNr(0);
 /// Checks all descriptors. Those in `bad` have a wrong checksum.
 pub(super) fn check(session: &mut Session<'_, '_>, bad: &[GroupNr]) -> Result<()> {
     let mut bad = bad.iter().peekable();
+    let overlapping = overlapping(session);
     for group in session.geo.groups() {
         let is_bad = bad.next_if_eq(&&group).is_some();
-        check_group(session, group, is_bad)?;
+        check_group(session, group, is_bad, overlapping.contains(&group))?;
         if group.0.is_multiple_of(1 << 12) {
             let (done, all) = (group.0.into(), session.geo.groups_count.into());
             session.gate.progress(crate::Pass::Zero, done, all)?;
@@ -35,12 +37,47 @@ pub(super) fn check(session: &mut Session<'_, '_>, bad: &[GroupNr]) -> Result<()
     Ok(())
 }
 
-fn check_group(session: &mut Session<'_, '_>, group: GroupNr, is_bad: bool) -> Result<()> {
+/// Groups with a structure in blocks that another one, or a superblock with its descriptors, has too.
+fn overlapping(session: &Session<'_, '_>) -> BTreeSet<GroupNr> {
+    let table = u64::from(session.geo.itable_blocks());
+    let mut runs = Vec::new();
+    for group in session.geo.groups() {
+        let base = session.geo.base_metadata(group);
+        runs.push((base.start.0, base.len, None));
+        let Some(desc) = session.descs.get(group.0 as usize) else { continue };
+        for (start, len) in
+            [(desc.block_bitmap, 1), (desc.inode_bitmap, 1), (desc.inode_table, table)]
+        {
+            runs.push((start.0, len, Some(group)));
+        }
+    }
+    runs.sort_unstable();
+    let mut found = BTreeSet::new();
+    let mut last: (u64, Option<GroupNr>) = (0, None);
+    for (start, len, group) in runs {
+        if start < last.0 && len > 0 {
+            found.extend(last.1);
+            found.extend(group);
+        }
+        let end = start.saturating_add(len);
+        if end > last.0 {
+            last = (end, group);
+        }
+    }
+    found
+}
+
+fn check_group(
+    session: &mut Session<'_, '_>,
+    group: GroupNr,
+    is_bad: bool,
+    is_overlapping: bool,
+) -> Result<()> {
     let Some(&old) = session.descs.get(group.0 as usize) else { return Ok(()) };
     let mut desc = old;
     let mut is_changed = false;
-    if is_bad || !places(session, group, &desc).all() {
-        is_changed |= take_copy(session, group, is_bad, &mut desc)?;
+    if is_bad || is_overlapping || !places(session, group, &desc).all() {
+        is_changed |= take_copy(session, group, &mut desc)?;
     }
     is_changed |= check_places(session, group, &mut desc)?;
     if is_bad && session.fix(&DESCRIPTOR_CHECKSUM, Place::group(group), "", "")? {
@@ -99,12 +136,7 @@ pub(super) fn is_legal(session: &Session<'_, '_>, group: GroupNr, run: BlockRang
 }
 
 /// Takes the places from a copy of the descriptor where that knows better.
-fn take_copy(
-    session: &mut Session<'_, '_>,
-    group: GroupNr,
-    is_bad: bool,
-    desc: &mut GroupDesc,
-) -> Result<bool> {
+fn take_copy(session: &mut Session<'_, '_>, group: GroupNr, desc: &mut GroupDesc) -> Result<bool> {
     let parts = |it: &GroupDesc| [it.block_bitmap, it.inode_bitmap, it.inode_table];
     for blk in copies_of(session, group) {
         let Some(copy) = read_copy(session, group, blk)? else { continue };
@@ -114,7 +146,6 @@ fn take_copy(
         if parts(&copy) == parts(desc) {
             return Ok(false);
         }
-        let is_sure = is_bad || !places(session, group, desc).all();
         let text = |it: &GroupDesc| {
             format!(
                 "bitmaps at {} and {}, table at {}",
@@ -122,7 +153,7 @@ fn take_copy(
             )
         };
         let place = Place::group(group);
-        if !is_sure || !session.fix(&DESCRIPTOR_COPY, place, text(desc), text(&copy))? {
+        if !session.fix(&DESCRIPTOR_COPY, place, text(desc), text(&copy))? {
             return Ok(false);
         }
         desc.block_bitmap = copy.block_bitmap;

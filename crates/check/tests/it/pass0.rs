@@ -195,6 +195,9 @@ fn descriptors_are_mended() {
     expect("noflex-1k", &["descriptor-copy"], |it| {
         it.descriptor(2, |desc| desc.inode_table = BlockNr(1));
     });
+    expect("noflex-1k", &["descriptor-copy"], |it| {
+        it.descriptor(2, |desc| desc.inode_table = desc.block_bitmap);
+    });
     expect("ext4-4k", &["block-bitmap-place"], |it| {
         it.descriptor(0, |desc| desc.block_bitmap = BlockNr(1 << 40));
     });
