@@ -232,7 +232,7 @@ impl Entries<'_, '_> {
             return Ok(());
         }
         if self.view.facts.directories.contains_key(&ino) {
-            self.report.children.push(ino);
+            self.report.children.insert(ino);
         }
         self.count(it.ino);
         Ok(())

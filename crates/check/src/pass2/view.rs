@@ -13,6 +13,7 @@ use ext4_ondisk::{
     superblock::Superblock,
 };
 use ext4_units::{BlockNr, InodeNr};
+use std::collections::BTreeSet;
 
 /// Tells of a problem and learns whether to mend it. A scan gets [`Error::Suspect`] instead.
 pub(crate) type Ask<'a> = dyn FnMut(&'static Problem, Place, String, String) -> Result<bool> + 'a;
@@ -44,7 +45,7 @@ pub(crate) struct Report {
     /// Inodes that have a name in it, `.` and `..` included, in their order.
     pub(crate) names: Vec<u32>,
     /// Directories among them, without `.` and `..`.
-    pub(crate) children: Vec<InodeNr>,
+    pub(crate) children: BTreeSet<InodeNr>,
     /// Where `..` leads.
     pub(crate) dotdot: Option<InodeNr>,
     /// Blocks to write.
