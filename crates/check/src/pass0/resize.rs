@@ -3,7 +3,7 @@
 
 use crate::{
     Place, Result,
-    problem::pass0::{RESIZE_INODE, RESIZE_INODE_IN_USE},
+    problem::pass0::{RESIZE_INODE, RESIZE_INODE_IN_USE, RESIZE_INODE_LATE},
     session::Session,
 };
 use ext4_ondisk::{
@@ -12,6 +12,7 @@ use ext4_ondisk::{
     inode::{FileType, Inode, InodeFlags},
 };
 use ext4_units::{BlockNr, InodeNr};
+use std::collections::HashSet;
 
 const RESIZE: u32 = 7;
 /// The pointer to the double-indirect block in `i_block`.
@@ -58,17 +59,34 @@ fn fault(session: &Session<'_, '_>, inode: &Inode) -> Result<Option<String>> {
     if others || !session.geo.contains(root) || root.0 >= session.image.n_blocks() {
         return Ok(Some(format!("double-indirect block {root}")));
     }
+    let layout = layout(session);
     let list = session.image.read(root)?;
-    for (slot, blk, copies) in layout(session) {
+    // What follows a pointer that should not be there would be taken for a part of the map.
+    let known: HashSet<usize> = layout.iter().map(|it| it.0).collect();
+    let stray =
+        (0..list.len() / 4).find(|slot| !known.contains(slot) && pointer(&list, *slot) != 0);
+    if let Some(slot) = stray {
+        let found = pointer(&list, slot);
+        return Ok(Some(format!("slot {slot} has block {found}, expected 0")));
+    }
+    for (slot, blk, _) in layout {
         let found = pointer(&list, slot);
         if u64::from(found) != blk.0 {
             return Ok(Some(format!("slot {slot} has block {found}, expected {blk}")));
         }
+    }
+    Ok(None)
+}
+
+/// What is wrong with the lists of copies. Blocks that cannot be, and those of others, are found by pass
+/// 1 as in any map.
+fn copies_fault(session: &Session<'_, '_>) -> Result<Option<String>> {
+    for (_, blk, copies) in layout(session) {
         if blk.0 >= session.image.n_blocks() {
             continue;
         }
         let node = session.image.read(blk)?;
-        for (slot, copy) in copies.into_iter().enumerate() {
+        for (slot, copy) in copies.iter().enumerate() {
             let found = pointer(&node, slot);
             if u64::from(found) != copy.0 {
                 let text = format!("block {blk}, slot {slot} has block {found}, expected {copy}");
@@ -111,11 +129,24 @@ fn put_pointer(bytes: &mut [u8], slot: usize, blk: BlockNr) {
 /// Makes it anew, after pass 1.
 pub(super) fn settle(session: &mut Session<'_, '_>) -> Result<()> {
     let Some(ino) = InodeNr::new(RESIZE) else { return Ok(()) };
-    if !session.gate.todo.resize_inode || session.inode_place(ino).is_none() {
+    if !session.sb.features.has_compat(Compat::RESIZE_INODE) || session.inode_place(ino).is_none() {
         return Ok(());
     }
+    let root = if session.gate.todo.resize_inode {
+        session.take_cluster(BlockNr(0))?
+    } else {
+        let Some(fault) = copies_fault(session)? else { return Ok(()) };
+        let i_block =
+            Inode::decode_unverified(&session.read_inode(ino)?, ino, &session.format)?.i_block;
+        let root = BlockNr(pointer(&i_block, DOUBLE).into());
+        if !session.geo.contains(root)
+            || !session.fix(&RESIZE_INODE_LATE, Place::inode(ino), fault, "")?
+        {
+            return Ok(());
+        }
+        root
+    };
     let size = session.geo.block_size;
-    let root = session.take_cluster(BlockNr(0))?;
     let mut list = vec![0; size.len()];
     let mut blocks = 1;
     for (slot, blk, copies) in layout(session) {

@@ -86,6 +86,8 @@ impl Session<'_, '_> {
                 // `..` is compared as it is and never encrypted.
                 is_casefolded: false,
                 is_encrypted: false,
+                // Where it leads now may be no inode at all.
+                inodes_count: u32::MAX,
                 ..file.dir_context()
             };
             ext4_dir::set_entry(&context, &mut file, b"..", parent, FileType::Directory)?;
