@@ -182,7 +182,16 @@ impl Mount<'_> {
 
 impl Drop for Mount<'_> {
     fn drop(&mut self) {
-        let output = run("umount", &[self.root.to_str().unwrap()]);
+        let umount = || run("umount", &[self.root.to_str().unwrap()]);
+        let mut output = umount();
+        // Something may still look at a mount for an instant (udev, a child before its exec).
+        for _ in 0..100 {
+            if output.status.success() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            output = umount();
+        }
         if !output.status.success() {
             eprintln!("{} stays mounted: {output:?}", Path::new(self.image.file()).display());
         }
