@@ -2,6 +2,7 @@
 
 mod completions;
 mod man;
+mod problems;
 mod programs;
 mod scenarios;
 mod sources;
@@ -28,6 +29,8 @@ enum Chore {
     },
     /// Counts the numbered scenarios: as tests, compared with the kernel, not applicable
     Scenarios,
+    /// Writes the table of e2fsck's problems into ARCHITECTURE.md
+    Problems,
     /// Checks the rules of the tree
     Tidy,
 }
@@ -51,6 +54,7 @@ fn run(chore: Chore) -> Result<()> {
             writeln!(std::io::stdout(), "{}", scenarios::Scenarios::of(&root()?)?)?;
             Ok(())
         }
+        Chore::Problems => problems::write(&root()?),
         Chore::Tidy => tidy::run(&root()?),
     }
 }

@@ -2,7 +2,7 @@
 //! names what exists, which licences may come in. Rules of single files are in `sources.rs`, that of
 //! the numbered tests in `scenarios.rs`.
 
-use crate::{scenarios::Scenarios, sources};
+use crate::{problems, scenarios::Scenarios, sources};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::{collections::BTreeSet, io::Write as _, path::Path, process::Command};
@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mkfs", &["blockdev", "dir", "extent", "ondisk", "tree", "units"]),
     ("cli", &[]),
     ("testkit", &["blockdev", "ondisk", "units"]),
-    ("xtask", &["cli"]),
+    ("xtask", &["check", "cli"]),
 ];
 
 /// Crates from outside that have a home, and the folders where they may be used. The others are
@@ -68,6 +68,7 @@ fn broken(root: &Path) -> Result<Vec<String>> {
     broken.extend(headings(root)?);
     broken.extend(Scenarios::of(root)?.broken());
     broken.extend(sources::broken(root)?);
+    broken.extend(problems::broken(root)?);
     Ok(broken)
 }
 
