@@ -56,6 +56,10 @@ enum Verdict {
     PerGroup(u64),
 }
 
+/// Most groups that are planned: a plan takes some hundred bytes for each, and its text ten times that.
+/// With blocks of 4 KiB they are 256 TiB.
+const MOST_GROUPS: u64 = 1 << 21;
+
 /// The geometry for `settings`.
 pub(crate) fn shape(options: &Options, settings: &Settings) -> Result<Shape> {
     let block_size = settings.block_size;
@@ -107,9 +111,13 @@ impl Trial<'_> {
         if groups == 0 {
             return self.too_small(64);
         }
-        let Ok(groups_count) = u32::try_from(groups) else {
-            return conflict(format!("{groups} groups, expected below 2^32: take larger blocks"));
-        };
+        if groups > MOST_GROUPS {
+            return conflict(format!(
+                "found {groups} groups, expected at most {MOST_GROUPS}: larger blocks (-b) or clusters \
+                 (-O bigalloc -C) make fewer of them"
+            ));
+        }
+        let groups_count = u32::try_from(groups).unwrap_or(u32::MAX);
         let descs_per_block = block / u64::from(self.desc_size);
         let desc_blocks = groups.div_ceil(descs_per_block);
 
