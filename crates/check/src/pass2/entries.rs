@@ -172,7 +172,9 @@ impl Entries<'_, '_> {
                 if is_dotdot || it.ino == 0 { String::new() } else { format!("\"{found}\"") };
             if self.ask(problem, it.offset, found, "")? {
                 let file_type = if is_dotdot { it.file_type } else { self.directory_type() };
-                ino = if is_dotdot { it.ino } else { InodeNr::ROOT.get() };
+                // The right directory, if it is another, is known to pass 3.
+                let is_kept = is_dotdot && it.ino != 0;
+                ino = if is_kept { it.ino } else { InodeNr::ROOT.get() };
                 area.set_dot(it.offset, ino, b"..", file_type);
                 self.is_changed = true;
             } else if !is_dotdot {

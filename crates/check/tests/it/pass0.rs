@@ -1,5 +1,4 @@
 //! What pass 0 and pass 6 look at, damaged by name: found, mended, and the reference finds nothing.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use ext4_blockdev::BlockDevice as _;
 use ext4_check::{Answer, Answers, Finding, Options, Outcome, check};
