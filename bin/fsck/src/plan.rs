@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use std::{fmt::Write as _, fs::File, io::Write as _, path::Path};
 
 /// The form of the file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl Plan {
         changes: &Changes<'_>,
         outcome: &ext4_check::Outcome,
     ) -> Result<Self, Failure> {
-        let (changed_bytes, changes_sha256) = digest(changes)?;
+        let (changed_bytes, changes_sha256) = digest(changes, device)?;
         Ok(Self {
             version: VERSION,
             image: image.to_owned(),
@@ -84,8 +84,12 @@ impl Plan {
     }
 
     /// Whether these are the changes that were planned.
-    pub(crate) fn check(&self, changes: &Changes<'_>) -> Result<(), Failure> {
-        let (_, found) = digest(changes)?;
+    pub(crate) fn check(
+        &self,
+        changes: &Changes<'_>,
+        device: &dyn BlockDevice,
+    ) -> Result<(), Failure> {
+        let (_, found) = digest(changes, device)?;
         if found == self.changes_sha256 {
             return Ok(());
         }
@@ -95,13 +99,18 @@ impl Plan {
     }
 }
 
-fn digest(changes: &Changes<'_>) -> Result<(u64, String), Failure> {
+/// How many bytes are changed, and a digest of where they are, what they were and what they will be:
+/// another image may come to the same repair.
+fn digest(changes: &Changes<'_>, device: &dyn BlockDevice) -> Result<(u64, String), Failure> {
     let (mut bytes, mut sum) = (0, Sha256::new());
     for run in changes.runs() {
         let new = changes.read(&run).map_err(Failure::operational)?;
         sum.update(run.start.to_le_bytes());
         sum.update((new.len() as u64).to_le_bytes());
         sum.update(&new);
+        let mut old = vec![0; new.len()];
+        device.read_at(run.start, &mut old).map_err(Failure::operational)?;
+        sum.update(&old);
         bytes += new.len() as u64;
     }
     let mut text = String::new();

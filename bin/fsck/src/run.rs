@@ -151,7 +151,7 @@ impl Run<'_> {
         let changes =
             Changes::new(changes, &**device, &checked).map_err(|err| self.failure(&err))?;
         if let Some(plan) = plan {
-            plan.check(&changes).map_err(|err| err.at(&self.name))?;
+            plan.check(&changes, &**device).map_err(|err| err.at(&self.name))?;
         }
         if let Some(path) = &self.args.plan {
             Plan::new(&self.name, &**device, options, &changes, &checked)?.save(path)?;

@@ -1,0 +1,97 @@
+//! Exit codes, what is printed, and that nothing depends on the number of threads.
+
+use crate::rig::{Scratch, damaged, expect, run, sound};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+#[test]
+fn a_sound_filesystem_is_zero_and_not_changed() {
+    let Some(image) = sound() else { return };
+    let scratch = Scratch::new(&image);
+    for options in [&["-n"][..], &["-p", "-f"], &["-y"]] {
+        expect(&scratch.run(options), 0);
+    }
+    assert!(scratch.is_clean());
+}
+
+#[test]
+fn looking_finds_it_and_changes_no_byte() {
+    let Some(image) = damaged() else { return };
+    let scratch = Scratch::new(&image);
+    expect(&scratch.run(&["-n"]), 4);
+    assert!(scratch.bytes() == image.bytes()[..], "-n wrote something");
+}
+
+#[test]
+fn a_repair_is_one_and_the_next_run_zero() {
+    let Some(image) = damaged() else { return };
+    let scratch = Scratch::new(&image);
+    expect(&scratch.run(&["-y"]), 1);
+    assert!(scratch.is_clean());
+    expect(&scratch.run(&["-n"]), 0);
+}
+
+#[test]
+fn what_needs_a_decision_stops_an_unattended_run() {
+    let Some(image) = damaged() else { return };
+    let scratch = Scratch::new(&image);
+    expect(&scratch.run(&["-p", "-f"]), 4);
+    assert!(scratch.bytes() == image.bytes()[..], "a run that was stopped wrote something");
+}
+
+#[test]
+fn what_is_no_filesystem_is_eight_and_wrong_usage_sixteen() {
+    let Some(image) = damaged() else { return };
+    let scratch = Scratch::new(&image);
+    let zeros = scratch.path("zeros");
+    fs::write(&zeros, vec![0; 1 << 20]).unwrap();
+    expect(&run(["-y".as_ref(), zeros.as_os_str()]), 8);
+    assert!(fs::read(&zeros).unwrap().iter().all(|it| *it == 0));
+    expect(&scratch.run(&["-n", "-y"]), 16);
+    assert!(scratch.bytes() == image.bytes()[..]);
+}
+
+#[test]
+fn an_image_that_may_only_be_read_can_be_looked_at() {
+    let Some(image) = damaged() else { return };
+    let scratch = Scratch::new(&image);
+    fs::set_permissions(&scratch.file, fs::Permissions::from_mode(0o444)).unwrap();
+    expect(&scratch.run(&["-n"]), 4);
+}
+
+#[test]
+fn json_tells_of_each_finding_where_what_and_what_is_done() {
+    let Some(image) = damaged() else { return };
+    let scratch = Scratch::new(&image);
+    for (option, code, done) in [("-n", 4, false), ("-y", 1, true)] {
+        let out = scratch.run(&[option, "--json"]);
+        expect(&out, code);
+        let all: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(all["exit_code"], code);
+        let findings = all["findings"].as_array().unwrap();
+        assert!(findings.len() > 5, "{all:#}");
+        for it in findings {
+            for key in ["id", "where", "what", "found", "expected", "fix"] {
+                assert!(it[key].is_string(), "{key} of {it:#}");
+            }
+            assert!(!it["where"].as_str().unwrap().is_empty(), "{it:#}");
+            let has_fix = !it["fix"].as_str().unwrap().is_empty();
+            assert_eq!(it["done"], done && has_fix, "{it:#}");
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_says_and_writes_the_same() {
+    let Some(image) = damaged() else { return };
+    let scratch = Scratch::new(&image);
+    expect(&scratch.run(&["-n", "--plan", "@plan"]), 4);
+    let results = ["1", "2", "5"].map(|n| {
+        image.save(&scratch.file).unwrap();
+        let looked = scratch.run(&["-n", "--threads", n]);
+        // A plan holds the time, so that the bytes can be compared.
+        let out = scratch.run(&["--apply", "@plan", "--threads", n]);
+        expect(&out, 1);
+        (looked.text(), out.text(), scratch.bytes())
+    });
+    assert!(results[0] == results[1] && results[1] == results[2]);
+}
