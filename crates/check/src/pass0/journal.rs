@@ -158,6 +158,9 @@ fn usable(
     if blocks < MIN_LOG_BLOCKS.into() {
         return Err(format!("{blocks} blocks, expected at least {MIN_LOG_BLOCKS}"));
     }
+    if file.inode.flags.contains(InodeFlags::ENCRYPT) {
+        return Err("an encrypted file, expected a plain one".into());
+    }
     Ok(file)
 }
 
