@@ -143,6 +143,7 @@ impl Entries<'_, '_> {
             area.set_ino(it.offset, self.dir.get());
             self.is_changed = true;
         }
+        self.type_of_dots(area, it)?;
         let room = it.rec_len - MIN_REC_LEN;
         if room > MIN_REC_LEN && self.ask(&SPLIT_DOT, it.offset, it.rec_len.to_string(), "12")? {
             area.set_rec_len(it.offset, MIN_REC_LEN);
@@ -182,8 +183,23 @@ impl Entries<'_, '_> {
                 return Ok(());
             }
         }
+        self.type_of_dots(area, it)?;
         self.report.dotdot = InodeNr::new(ino);
         self.count(ino);
+        Ok(())
+    }
+
+    /// `.` and `..` are for directories.
+    fn type_of_dots(&mut self, area: &mut Area<'_>, it: &Fields) -> Result<()> {
+        let expected = self.directory_type();
+        let Some(found) = area.fields(it.offset).map(|it| it.file_type) else { return Ok(()) };
+        let problem = if self.view.has_filetype() { &FILETYPE } else { &FILETYPE_SET };
+        if found != expected
+            && self.ask(problem, it.offset, found.to_string(), expected.to_string())?
+        {
+            area.set_file_type(it.offset, expected);
+            self.is_changed = true;
+        }
         Ok(())
     }
 
