@@ -35,7 +35,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             Para::Text(
                 "An image without a journal is written too, but then a crash in the middle may \
-                 leave it inconsistent, as under the kernel; e2fsck(8) repairs it.",
+                 leave it inconsistent, as under the kernel; ext4-fsck(8) repairs it.",
             ),
             Para::Text(
                 "SIGINT, SIGTERM and SIGHUP end the run after the transaction at hand, with the \
@@ -174,7 +174,7 @@ pub const SECTIONS: &[Section] = &[
     Section {
         title: "SEE ALSO",
         body: &[Para::Text(
-            "fsck-orphans(8), ext4-debug(8), ext4(5), e2fsck(8), debugfs(8), open(2)",
+            "fsck-orphans(8), ext4-fsck(8), ext4-debug(8), ext4(5), e2fsck(8), debugfs(8), open(2)",
         )],
     },
 ];

@@ -259,7 +259,7 @@ impl fmt::Display for Outcome {
         if self.has_errors {
             writeln!(
                 f,
-                "{image}: errors are recorded in the superblock, run a full check (e2fsck -f)"
+                "{image}: errors are recorded in the superblock, run a full check (ext4-fsck)"
             )?;
         }
         self.fmt_summary(f)

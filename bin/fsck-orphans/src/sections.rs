@@ -18,7 +18,7 @@ pub const SECTIONS: &[Section] = &[
             Para::Text(
                 "fsck-orphans does to an image that was left by a crash what the kernel's next \
                  mount would do, and then looks whether it worked. It is no full check: damage \
-                 elsewhere is neither searched for nor repaired; e2fsck(8) does that.",
+                 elsewhere is neither searched for nor repaired; ext4-fsck(8) does that.",
             ),
             Para::Text(
                 "First the journal is read and verified as a whole, and only then replayed; fast \
@@ -89,6 +89,8 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         title: "SEE ALSO",
-        body: &[Para::Text("dio-write(8), ext4-debug(8), ext4(5), e2fsck(8), fsck(8)")],
+        body: &[Para::Text(
+            "dio-write(8), ext4-fsck(8), ext4-debug(8), ext4(5), e2fsck(8), fsck(8)",
+        )],
     },
 ];

@@ -13,27 +13,52 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 /// What the device says of itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
-    /// It was left in order, and no errors are on record.
-    pub(crate) is_clean: bool,
+    /// Why it wants to be checked; `None` when an unattended run may pass it over.
+    pub(crate) due: Option<String>,
     /// Inodes in use, and all.
     pub(crate) inodes: [u64; 2],
     /// Blocks in use, and all.
     pub(crate) blocks: [u64; 2],
 }
 
-/// The superblock's own word; `None` when it cannot be believed.
-pub(crate) fn summary(device: &dyn BlockDevice) -> Option<Summary> {
+/// The superblock's own word at `now`, in seconds since 1970; `None` when it cannot be believed.
+pub(crate) fn summary(device: &dyn BlockDevice, now: u64) -> Option<Summary> {
     let mut raw = RawSuperblock::new_zeroed();
     device.read_at(RawSuperblock::OFFSET, raw.as_mut_bytes()).ok()?;
     let sb = Superblock::decode(&raw).ok()?;
-    let is_valid = sb.state.contains(State::VALID) && !sb.state.contains(State::ERROR);
-    let is_recovered = !sb.features.has_incompat(Incompat::RECOVER) && sb.last_orphan.is_none();
     let inodes = u64::from(sb.inodes_count);
     Some(Summary {
-        is_clean: is_valid && is_recovered,
+        due: due(&raw, &sb, now),
         inodes: [inodes.saturating_sub(sb.free_inodes_count.into()), inodes],
         blocks: [sb.blocks_count.saturating_sub(sb.free_blocks_count), sb.blocks_count],
     })
+}
+
+/// The first reason to check, in the order of e2fsck's `check_if_skip`.
+fn due(raw: &RawSuperblock, sb: &Superblock, now: u64) -> Option<String> {
+    let (mounts, most) = (raw.s_mnt_count.get(), raw.s_max_mnt_count.get().cast_signed());
+    let (last, interval) = (raw.lastcheck(), u64::from(raw.s_checkinterval.get()));
+    if sb.state.contains(State::ERROR) {
+        Some("errors are on record".to_owned())
+    } else if !sb.state.contains(State::VALID) {
+        Some("it was not unmounted".to_owned())
+    } else if sb.features.has_incompat(Incompat::RECOVER) {
+        Some("the journal is to be replayed".to_owned())
+    } else if sb.last_orphan.is_some() {
+        Some("there are orphans".to_owned())
+    } else if most > 0 && mounts >= most.unsigned_abs() {
+        Some(format!(
+            "it was mounted {mounts} times since the last check, at most {most} are allowed"
+        ))
+    } else if interval > 0 && now >= last.saturating_add(interval) {
+        let days = now.saturating_sub(last) / 86_400;
+        Some(format!(
+            "the last check was {days} days ago, at most {} are allowed",
+            interval / 86_400
+        ))
+    } else {
+        None
+    }
 }
 
 /// Whether the log is on another device and holds what is not yet home: without it nothing of what is

@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let device = run.open(image, mode)?;
     let journal = args.journal_device.as_deref().map(|it| run.open(it, mode)).transpose()?;
     let mut outcome = Outcome { image: run.name.clone(), dry_run: args.no, ..Outcome::default() };
-    if args.preen && !args.force && is_clean(&*device, &mut outcome) {
+    if args.preen && !args.force && run.may_skip(&*device, &mut outcome) {
         return run.show(outcome);
     }
     if let Some(path) = &args.rollback {
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         .at(&run.name));
     }
     let plan = args.apply.as_deref().map(Plan::load).transpose()?;
-    let now = plan.as_ref().map_or_else(|| u64::try_from(clock::now().0).unwrap_or(0), |it| it.now);
+    let now = plan.as_ref().map_or_else(seconds, |it| it.now);
     let (overlay, recovery) = filesystem::recover(&device, journal.as_ref(), now);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let typed = args.superblock.map(|blk| (blk, args.block_size));
@@ -66,6 +66,11 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         superblock: plan.as_ref().map_or(typed, |it| it.superblock),
     };
     run.check(&device, overlay, recovery, &options, plan.as_ref(), outcome)
+}
+
+/// The time, in seconds since 1970.
+fn seconds() -> u64 {
+    u64::try_from(clock::now().0).unwrap_or(0)
 }
 
 /// Writes the undo file and makes it durable.
@@ -86,16 +91,6 @@ fn save_undo(path: &Path, changes: &Changes<'_>, device: &dyn BlockDevice) -> Re
     File::open(folder).and_then(|it| it.sync_all()).map_err(failed)
 }
 
-/// Whether the filesystem says that it is in order, so that an unattended run need not look.
-fn is_clean(device: &dyn BlockDevice, outcome: &mut Outcome) -> bool {
-    let Some(summary) = filesystem::summary(device).filter(|it| it.is_clean) else {
-        return false;
-    };
-    outcome.skipped = true;
-    (outcome.inodes, outcome.blocks) = (summary.inodes, summary.blocks);
-    true
-}
-
 struct Run<'a> {
     args: &'a Args,
     report: Report,
@@ -112,6 +107,18 @@ impl Run<'_> {
             self.report.note(note);
         }
         Ok(Arc::new(device))
+    }
+
+    /// Whether the filesystem says that it is in order, so that an unattended run need not look.
+    fn may_skip(&self, device: &dyn BlockDevice, outcome: &mut Outcome) -> bool {
+        let Some(summary) = filesystem::summary(device, seconds()) else { return false };
+        if let Some(why) = summary.due {
+            self.report.note(format_args!("{}: checked, because {why}", self.name));
+            return false;
+        }
+        outcome.skipped = true;
+        (outcome.inodes, outcome.blocks) = (summary.inodes, summary.blocks);
+        true
     }
 
     fn check(

@@ -172,7 +172,7 @@ fn recorded_errors_drop_the_list_and_ask_for_a_full_check() {
         raw.update_checksum();
     });
     let scratch = Scratch::new(&image);
-    let parts = ["orphan list from inode 12: dropped unread", "run a full check (e2fsck -f)"];
+    let parts = ["orphan list from inode 12: dropped unread", "run a full check (ext4-fsck)"];
     check(&scratch, &["-y"], 5, &parts);
     check(
         &scratch,

@@ -1,6 +1,7 @@
 //! Exit codes, what is printed, and that nothing depends on the number of threads.
 
 use crate::rig::{Scratch, damaged, expect, run, sound};
+use ext4_testkit::oracle;
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 #[test]
@@ -94,4 +95,26 @@ fn any_number_of_threads_says_and_writes_the_same() {
         (looked.text(), out.text(), scratch.bytes())
     });
     assert!(results[0] == results[1] && results[1] == results[2]);
+}
+
+#[test]
+fn an_unattended_run_looks_when_a_check_is_due() {
+    let Some(image) = sound() else { return };
+    let scratch = Scratch::new(&image);
+    let skipped = |scratch: &Scratch| {
+        let told = scratch.run(&["-p", "--json"]);
+        expect(&told, 0);
+        told.text().contains("\"skipped\": true")
+    };
+    assert!(skipped(&scratch), "nothing is due");
+    let tune = |requests: &str| {
+        oracle::debugfs_write(&scratch.file, requests).unwrap();
+    };
+    tune("ssv max_mnt_count 20\nssv mnt_count 20\n");
+    assert!(!skipped(&scratch), "20 of 20 mounts");
+    assert!(skipped(&scratch), "the count begins again after a check");
+    tune("ssv checkinterval 86400\nssv lastcheck 20200101\n");
+    assert!(!skipped(&scratch), "years ago, one day is allowed");
+    assert!(skipped(&scratch), "the last check was just now");
+    assert!(scratch.is_clean());
 }

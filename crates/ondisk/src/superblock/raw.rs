@@ -280,6 +280,18 @@ impl RawSuperblock {
         free_blocks_count, set_free_blocks_count: s_free_blocks_count_lo, s_free_blocks_count_hi;
     }
 
+    /// When the filesystem was last checked as a whole, in seconds since 1970.
+    pub const fn lastcheck(&self) -> u64 {
+        self.s_lastcheck.get() as u64 | (self.s_lastcheck_hi as u64) << 32
+    }
+
+    /// Sets when the filesystem was last checked; of `seconds` the low 40 bits are kept.
+    pub fn set_lastcheck(&mut self, seconds: u64) {
+        let [a, b, c, d, high, ..] = seconds.to_le_bytes();
+        self.s_lastcheck = U32::from_bytes([a, b, c, d]);
+        self.s_lastcheck_hi = high;
+    }
+
     /// The superblock at the start of `bytes`; `None` if there are fewer than 1024.
     pub fn of(bytes: &[u8]) -> Option<&Self> {
         Self::ref_from_prefix(bytes).ok().map(|(raw, _)| raw)
