@@ -90,6 +90,13 @@ pub(crate) fn settings(options: &Options, files: Files<'_>, device_len: u64) -> 
     // As mke2fs: whole pages of the machine, also with smaller blocks, unless a size was asked for.
     let whole = if options.size.is_none() { len / 4096 * 4096 } else { len };
     let blocks = whole >> block_size.bits();
+    if blocks == 0 {
+        return Err(Error::TooSmall {
+            found: len,
+            expected: block_size.bytes().into(),
+            what: "superblock, descriptors, bitmaps and inode table".to_owned(),
+        });
+    }
 
     let mut features = chosen_features(options, blocks)?;
     if features.has_incompat(Incompat::JOURNAL_DEV) {

@@ -34,6 +34,11 @@ fn too_small_is_refused_before_a_byte_is_written() {
     assert_eq!(code, 8, "{line}");
     assert!(line.contains("are too few, expected at least"), "{line}");
     assert!(fs::read(&path).unwrap() == vec![0xA5; 40 << 10]);
+    let none = dir.path().join("none.img");
+    let (code, line) = refused("--size 0", &none);
+    assert_eq!(code, 8, "{line}");
+    assert!(line.contains("0 bytes are too few, expected at least 60416: superblock"), "{line}");
+    assert!(!none.exists());
 }
 
 #[test]
