@@ -13,12 +13,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A uuid with its four dashes.
-pub(crate) fn uuid(bytes: &[u8; 16]) -> String {
-    let text = hex(bytes);
-    format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
-}
-
 /// A text of fixed length, up to its first zero.
 pub(crate) fn until_zero(bytes: &[u8]) -> &[u8] {
     let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
@@ -201,11 +195,5 @@ mod tests {
             "00000000  {zeros}  |................|\n*\n00000030  {last}  |abc.............|\n00000040\n"
         );
         assert_eq!(hexdump(&bytes), expected);
-    }
-
-    #[test]
-    fn a_uuid_has_four_dashes() {
-        let text = uuid(&[0x5e; 16]);
-        assert_eq!(text, "5e5e5e5e-5e5e-5e5e-5e5e-5e5e5e5e5e5e");
     }
 }

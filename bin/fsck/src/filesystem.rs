@@ -82,25 +82,50 @@ pub(crate) struct Recovery {
     pub(crate) failure: Option<String>,
 }
 
+/// A filesystem in memory, over what is on its devices.
+#[derive(Debug)]
+pub(crate) struct InMemory {
+    pub(crate) filesystem: Overlay,
+    /// Its journal, when that is on a device of its own.
+    pub(crate) journal: Option<Overlay>,
+}
+
+impl InMemory {
+    /// The same once more, to be changed by itself.
+    pub(crate) fn fork(&self) -> Self {
+        let journal = self.journal.as_ref().map(Overlay::fork);
+        Self { filesystem: self.filesystem.fork(), journal }
+    }
+}
+
 /// Replays the journal and cleans the orphans as `fsck-orphans` does: the replay alone first, so that
 /// a damaged list of orphans does not keep it from being done.
 pub(crate) fn recover(
     device: &Arc<dyn BlockDevice>,
     journal: Option<&Arc<dyn BlockDevice>>,
     now: u64,
-) -> (Overlay, Recovery) {
+) -> (InMemory, Recovery) {
     let now = Duration::from_secs(now);
-    let mut best = Overlay::new(Arc::clone(device));
+    let mut best = InMemory {
+        filesystem: Overlay::new(Arc::clone(device)),
+        journal: journal.map(|it| Overlay::new(Arc::clone(it))),
+    };
     let mut recovery = Recovery::default();
     for scope in [Scope::Replay, Scope::Possible] {
-        let next = Arc::new(best.fork());
-        let as_device: Arc<dyn BlockDevice> = Arc::clone(&next) as _;
-        match step(&as_device, journal, now, scope) {
+        let InMemory { filesystem, journal } = best.fork();
+        let filesystem = Arc::new(filesystem);
+        let journal = journal.map(Arc::new);
+        let as_device: Arc<dyn BlockDevice> = Arc::clone(&filesystem) as _;
+        let as_journal = journal.clone().map(|it| it as Arc<dyn BlockDevice>);
+        match step(&as_device, as_journal, now, scope) {
             Ok(report) if report.is_clean() => {}
             Ok(report) => {
                 recovery.transactions += report.replayed.as_ref().map_or(0, |it| it.transactions);
                 recovery.orphans += report.orphans.len() as u64;
-                best = next.fork();
+                best = InMemory {
+                    filesystem: filesystem.fork(),
+                    journal: journal.map(|it| it.fork()),
+                };
             }
             Err(err) => {
                 recovery.failure = Some(err.to_string());
@@ -113,13 +138,13 @@ pub(crate) fn recover(
 
 fn step(
     device: &Arc<dyn BlockDevice>,
-    journal: Option<&Arc<dyn BlockDevice>>,
+    journal: Option<Arc<dyn BlockDevice>>,
     now: Duration,
     scope: Scope,
 ) -> Result<ext4_fs::Report, Error> {
     let mut options = RecoverOptions::new(Clock::fixed(now));
     options.scope = scope;
-    options.journal_device = journal.cloned();
+    options.journal_device = journal;
     let mut report = ext4_fs::Report::default();
     recover_into(device, &options, &mut report)?.close()?;
     Ok(report)

@@ -4,12 +4,12 @@ use crate::{
     answers::Person,
     cli::Args,
     explain::{Explained, ProblemList},
-    filesystem::{self, Recovery},
+    filesystem::{self, InMemory},
     outcome::Outcome,
     plan::Plan,
 };
 use ext4_blockdev::{BlockDevice, FileDevice, Location, OpenError, OpenMode, Overlay};
-use ext4_check::{Changes, Error, Options, undo};
+use ext4_check::{Changes, Error, JournalDevice, Options, undo};
 use ext4_cli::{Answer, Exit, Failure, Prompt, Report, Stop, clock, size::Bytes};
 use std::{
     ffi::OsStr,
@@ -39,8 +39,10 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let image = args.image.as_deref().unwrap_or_default();
     let run = Run { args, report, prompt, stop, name: image.to_string_lossy().into_owned() };
     let mode = if args.no { OpenMode::ReadOnly } else { OpenMode::Exclusive };
-    let device = run.open(image, mode)?;
+    let device: Arc<dyn BlockDevice> = run.open(image, mode)?;
     let journal = args.journal_device.as_deref().map(|it| run.open(it, mode)).transpose()?;
+    let number = journal.as_ref().and_then(|it| u32::try_from(it.device_number()?).ok());
+    let journal = journal.map(|it| it as Arc<dyn BlockDevice>);
     let mut outcome = Outcome { image: run.name.clone(), dry_run: args.no, ..Outcome::default() };
     if args.preen && !args.force && run.may_skip(&*device, &mut outcome) {
         return run.show(outcome);
@@ -56,16 +58,23 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let plan = args.apply.as_deref().map(Plan::load).transpose()?;
     let now = plan.as_ref().map_or_else(seconds, |it| it.now);
-    let (overlay, recovery) = filesystem::recover(&device, journal.as_ref(), now);
+    let (recovered, recovery) = filesystem::recover(&device, journal.as_ref(), now);
+    outcome.replayed_transactions = recovery.transactions;
+    outcome.cleaned_orphans = recovery.orphans;
+    outcome.recovery_failed = recovery.failure;
+    let InMemory { filesystem, journal: journal_overlay } = recovered.fork();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let typed = args.superblock.map(|blk| (blk, args.block_size));
     let options = Options {
-        now,
         threads: args.threads.unwrap_or(threads).max(1),
         is_preen: args.preen,
         superblock: plan.as_ref().map_or(typed, |it| it.superblock),
+        journal: journal_overlay
+            .map(|overlay| JournalDevice { overlay: Arc::new(overlay), number }),
+        ..Options::new(now)
     };
-    run.check(&device, overlay, recovery, &options, plan.as_ref(), outcome)
+    let case = Case { device, journal, recovered, options, plan };
+    run.check(&case, &Arc::new(filesystem), outcome)
 }
 
 /// The time, in seconds since 1970.
@@ -91,6 +100,17 @@ fn save_undo(path: &Path, changes: &Changes<'_>, device: &dyn BlockDevice) -> Re
     File::open(folder).and_then(|it| it.sync_all()).map_err(failed)
 }
 
+/// What is checked.
+struct Case {
+    device: Arc<dyn BlockDevice>,
+    journal: Option<Arc<dyn BlockDevice>>,
+    /// Both as they are after recovery.
+    recovered: InMemory,
+    options: Options,
+    /// The plan that is to be carried out.
+    plan: Option<Plan>,
+}
+
 struct Run<'a> {
     args: &'a Args,
     report: Report,
@@ -100,7 +120,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn open(&self, name: &OsStr, mode: OpenMode) -> Result<Arc<dyn BlockDevice>, Failure> {
+    fn open(&self, name: &OsStr, mode: OpenMode) -> Result<Arc<FileDevice>, Failure> {
         let open = || FileDevice::open_location(&Location::parse(name)?, mode);
         let device = open().map_err(|err: OpenError| Failure::operational(err))?;
         for note in device.notes() {
@@ -123,58 +143,68 @@ impl Run<'_> {
 
     fn check(
         &self,
-        device: &Arc<dyn BlockDevice>,
-        overlay: Overlay,
-        recovery: Recovery,
-        options: &Options,
-        plan: Option<&Plan>,
+        case: &Case,
+        overlay: &Arc<Overlay>,
         mut outcome: Outcome,
     ) -> Result<Exit, Failure> {
-        outcome.replayed_transactions = recovery.transactions;
-        outcome.cleaned_orphans = recovery.orphans;
-        outcome.recovery_failed = recovery.failure;
-        let recovered = overlay.fork();
-        let overlay = Arc::new(overlay);
+        let Case { device, options, .. } = case;
         let is_yes = self.args.answer() != Answer::Ask;
         let mut person = Person::new(&self.prompt, is_yes, &self.args.common, &self.stop);
         let mut checked = ext4_check::Outcome::default();
-        let result = ext4_check::check(&overlay, options, &mut person, &mut checked);
+        let result = ext4_check::check(overlay, options, &mut person, &mut checked);
         person.end();
         let terminal = person.failure.take();
         outcome.add(&checked);
         if let Some(failure) = terminal {
             return Err(failure);
         }
-        let changes = match result {
-            Ok(()) => &*overlay,
+        let (changes, journal) = match result {
+            Ok(()) => (&**overlay, options.journal.as_ref().map(|it| &*it.overlay)),
             Err(err @ Error::NeedsDecision(_)) => {
                 // What was replayed is kept: it is what the next mount would do anyway.
                 outcome.stopped_by = Some(err.to_string());
                 outcome.fixed = 0;
-                &recovered
+                (&case.recovered.filesystem, case.recovered.journal.as_ref())
             }
             Err(err) => return Err(self.failure(&err)),
         };
         let changes =
             Changes::new(changes, &**device, &checked).map_err(|err| self.failure(&err))?;
-        if let Some(plan) = plan {
+        if let Some(plan) = &case.plan {
             plan.check(&changes, &**device).map_err(|err| err.at(&self.name))?;
         }
         if let Some(path) = &self.args.plan {
             Plan::new(&self.name, &**device, options, &changes, &checked)?.save(path)?;
         }
         if !self.args.no {
-            self.write(&changes, &**device)?;
+            self.write(&changes, &**device, journal)?;
+            // What is taken out of the log is home now. Cut here: a log that nobody asks for.
+            if let (Some(overlay), Some(device)) = (journal, &case.journal) {
+                let written = overlay.apply_to(&**device).and_then(|_bytes| device.flush());
+                written.map_err(|err| self.failure(&err.into()))?;
+            }
         }
         self.show(outcome)
     }
 
-    /// Writes what was found to be done, behind an undo file if one is wanted.
-    fn write(&self, changes: &Changes<'_>, device: &dyn BlockDevice) -> Result<(), Failure> {
+    /// Writes what was found to be done to the filesystem, behind an undo file if one is wanted.
+    fn write(
+        &self,
+        changes: &Changes<'_>,
+        device: &dyn BlockDevice,
+        journal: Option<&Overlay>,
+    ) -> Result<(), Failure> {
         if changes.is_empty() {
             return Ok(());
         }
         if let Some(path) = &self.args.undo {
+            if journal.is_some_and(|it| it.held_bytes() > 0) {
+                return Err(Failure::operational(
+                    "an undo file does not hold what changes on the journal's device: replay it \
+                     first, with fsck-orphans --journal-device",
+                )
+                .at(&self.name));
+            }
             save_undo(path, changes, device)?;
         }
         changes.write(device).map(drop).map_err(|err| self.failure(&err))

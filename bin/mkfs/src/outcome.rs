@@ -1,7 +1,8 @@
 //! What was made, or would be: as text and as JSON.
 
 use ext4_cli::size::Bytes;
-use ext4_mkfs::{Plan, Written, journal_device::JournalPlan, uuid};
+use ext4_mkfs::{Plan, Written, journal_device::JournalPlan};
+use ext4_ondisk::uuid;
 use ext4_units::{BlockRange, GroupNr};
 use serde::Serialize;
 use std::fmt;
@@ -119,8 +120,8 @@ impl Outcome {
             image,
             dry_run,
             uuid: match written {
-                Some(written) => Some(uuid(&written.uuid)),
-                None => plan.is_uuid_known().then(|| uuid(&sb.uuid)),
+                Some(written) => Some(uuid::text(&written.uuid)),
+                None => plan.is_uuid_known().then(|| uuid::text(&sb.uuid)),
             },
             label: String::from_utf8_lossy(&sb.volume_name).into_owned(),
             block_size: geo.block_size.bytes(),
@@ -235,7 +236,7 @@ impl JournalOutcome {
         Self {
             image,
             dry_run,
-            uuid: uuid(&plan.uuid),
+            uuid: uuid::text(&plan.uuid),
             block_size: plan.block_size.bytes(),
             blocks: plan.blocks,
             fast_commit_blocks: plan.fast_commit,

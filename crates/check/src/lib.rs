@@ -39,4 +39,4 @@ pub use error::{Error, Result};
 pub use finding::{Finding, Place};
 pub use gate::{Answer, Answers};
 pub use problem::{Pass, Preen, Problem, Severity};
-pub use run::{Options, Outcome, check};
+pub use run::{JournalDevice, Options, Outcome, check};

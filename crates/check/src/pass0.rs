@@ -5,6 +5,7 @@ mod descriptors;
 mod fields;
 mod foreign;
 mod journal;
+mod journal_device;
 mod mmp;
 pub(crate) mod orphans;
 mod primary;
@@ -51,6 +52,7 @@ pub(crate) fn open<'r, 'a>(
         desc_format,
         descs,
         facts: Facts::default(),
+        journal: options.journal.clone(),
         threads: options.threads,
         now: options.now,
         raw,

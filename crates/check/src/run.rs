@@ -22,6 +22,25 @@ pub struct Options {
     /// The block of the superblock copy to use instead of the first one (`-b`), and the block size it
     /// is counted in (`-B`).
     pub superblock: Option<(u64, Option<u32>)>,
+    /// The device of a journal that is not in the filesystem, if there is one at hand.
+    pub journal: Option<JournalDevice>,
+}
+
+impl Options {
+    /// A check at this time, in seconds since 1970, by one thread.
+    pub const fn new(now: u64) -> Self {
+        Self { now, threads: 1, is_preen: false, superblock: None, journal: None }
+    }
+}
+
+/// The device that holds the journal and nothing else.
+#[derive(Clone, Debug)]
+pub struct JournalDevice {
+    /// What is on it, and then what was mended. It is to be written after the filesystem is: what is
+    /// taken out of the log is home by then.
+    pub overlay: Arc<Overlay>,
+    /// The number the machine knows it by (`st_rdev`), if it is a block device.
+    pub number: Option<u32>,
 }
 
 /// What a check came to. The overlay holds what would be written.

@@ -1,7 +1,7 @@
 //! One round of a check: the image, its frame, and what is known so far.
 
 use crate::{
-    Error, Place, Problem, Result, facts::Facts, gate::Gate, image::Image,
+    Error, JournalDevice, Place, Problem, Result, facts::Facts, gate::Gate, image::Image,
     problem::pass3::REPAIR_FAILED,
 };
 use ext4_ondisk::{
@@ -31,6 +31,8 @@ pub(crate) struct Session<'r, 'a> {
     /// All descriptors, as mended so far; [`Session::put_descriptor`] takes them to the overlay.
     pub(crate) descs: Vec<GroupDesc>,
     pub(crate) facts: Facts,
+    /// The device of a journal that is not in the filesystem.
+    pub(crate) journal: Option<JournalDevice>,
     /// Threads that may scan.
     pub(crate) threads: usize,
     /// Seconds since 1970, for times that are set and those that are judged.

@@ -8,6 +8,7 @@ use ext4_ondisk::{
     Corrupt,
     features::Incompat,
     superblock::{JournalPlace, Superblock},
+    uuid,
 };
 use ext4_units::{BlockRange, InodeNr, LogicalBlock};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ impl Filesystem {
             JournalPlace::Inode(ino) => Ok(Some(Log::internal(self.log_blocks(ino)?))),
             JournalPlace::Device(uuid) => {
                 let device = external.ok_or_else(|| {
-                    let uuid = hex(&uuid);
+                    let uuid = uuid::text(&uuid);
                     let fault = format!("the journal is on another device (uuid {uuid}), name it");
                     Error::Refused(fault.into())
                 })?;
@@ -63,7 +64,11 @@ impl Filesystem {
 }
 
 /// Checks that `device` is this filesystem's journal (`ext4_get_journal_blkdev`).
-fn external_log(device: &Arc<dyn BlockDevice>, uuid: &[u8; 16], fs: &Superblock) -> Result<Log> {
+fn external_log(
+    device: &Arc<dyn BlockDevice>,
+    expected: &[u8; 16],
+    fs: &Superblock,
+) -> Result<Log> {
     let place = "external journal";
     let raw = superblock::read_raw(&**device)?;
     if raw.s_magic.get() != 0xEF53
@@ -74,20 +79,12 @@ fn external_log(device: &Arc<dyn BlockDevice>, uuid: &[u8; 16], fs: &Superblock)
     if raw.has_checksum() && raw.checksum() != raw.s_checksum.get() {
         return Err(Corrupt::checksum(place, raw.s_checksum.get(), raw.checksum()).into());
     }
-    if raw.s_uuid != *uuid {
-        let fault = format!("uuid {}, expected {}", hex(&raw.s_uuid), hex(uuid));
+    if raw.s_uuid != *expected {
+        let fault = format!("uuid {}, expected {}", uuid::text(&raw.s_uuid), uuid::text(expected));
         return Err(Error::corrupt(place, fault));
     }
     if raw.s_log_block_size.get().checked_add(10) != Some(fs.block_size.bits()) {
         return Err(Error::corrupt(place, "its block size is not the filesystem's"));
     }
     Ok(Log::external(Arc::clone(device), raw.blocks_count()))
-}
-
-fn hex(uuid: &[u8; 16]) -> String {
-    use std::fmt::Write as _;
-    uuid.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -191,7 +191,7 @@ impl JournalPlan {
 impl fmt::Display for JournalPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "external journal of {} blocks of {} bytes", self.blocks, self.block_size)?;
-        writeln!(f, "uuid: {}", crate::plan::uuid(&self.uuid))?;
+        writeln!(f, "uuid: {}", ext4_ondisk::uuid::text(&self.uuid))?;
         writeln!(f, "log superblock: block {}", self.superblock_at)?;
         if self.fast_commit > 0 {
             writeln!(f, "fast-commit area: {} blocks at the end", self.fast_commit)?;

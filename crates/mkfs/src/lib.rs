@@ -22,7 +22,7 @@
 //! assert_eq!(plan.counts().map(|it| it.regular), Some(1));
 //! let device = MemoryDevice::new(vec![0; usize::try_from(plan.len())?]);
 //! let written = write(&plan, &device, NonZero::<usize>::MIN, &mut ())?;
-//! println!("uuid {}", ext4_mkfs::uuid(&written.uuid));
+//! println!("uuid {}", ext4_ondisk::uuid::text(&written.uuid));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -58,7 +58,7 @@ pub use error::{Error, Result};
 pub use fit::{Fitted, Room, fit};
 pub use groups::GroupState;
 pub use options::Options;
-pub use plan::{GroupLayout, Plan, plan, uuid};
+pub use plan::{GroupLayout, Plan, plan};
 pub use populate::Counts;
 pub use probe::{Found, probe};
 pub use tables::GroupTables;

@@ -22,14 +22,11 @@ use ext4_ondisk::{
     inode::InodeFormat,
     superblock::{RawSuperblock, Superblock},
     time::Timestamp,
+    uuid,
 };
 use ext4_tree::Tree;
 use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Write as _},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// A filesystem that could be written.
 #[derive(Clone, Debug)]
@@ -298,7 +295,7 @@ impl fmt::Display for Plan {
         )?;
         writeln!(f, "features: {}", sb.features.names().join(" "))?;
         if self.is_uuid_known() {
-            writeln!(f, "uuid: {}", uuid(&sb.uuid))?;
+            writeln!(f, "uuid: {}", uuid::text(&sb.uuid))?;
         } else {
             writeln!(f, "uuid: follows from the contents of files")?;
         }
@@ -337,17 +334,4 @@ impl fmt::Display for Plan {
         }
         Ok(())
     }
-}
-
-/// A uuid in its usual form.
-pub fn uuid(bytes: &[u8; 16]) -> String {
-    let mut text = String::with_capacity(36);
-    for (i, byte) in bytes.iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

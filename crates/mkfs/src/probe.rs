@@ -1,8 +1,10 @@
 //! What is there already: a filesystem or a partition table that would be overwritten.
 
-use crate::plan::uuid;
 use ext4_blockdev::BlockDevice;
-use ext4_ondisk::superblock::{RawSuperblock, Superblock};
+use ext4_ondisk::{
+    superblock::{RawSuperblock, Superblock},
+    uuid,
+};
 use std::fmt;
 
 /// Something with contents, as far as its first bytes tell.
@@ -68,7 +70,7 @@ fn ext(start: &[u8]) -> Option<String> {
     if !label.is_empty() {
         what = format!("{what} labelled `{}`", String::from_utf8_lossy(&label));
     }
-    Some(format!("{what}, uuid {}", uuid(&raw.s_uuid)))
+    Some(format!("{what}, uuid {}", uuid::text(&raw.s_uuid)))
 }
 
 fn signature(start: &[u8]) -> Option<String> {

@@ -24,6 +24,7 @@ pub mod orphan_file;
 pub mod quota;
 pub mod superblock;
 pub mod time;
+pub mod uuid;
 pub mod xattr;
 
 pub use corrupt::Corrupt;

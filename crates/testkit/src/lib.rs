@@ -12,6 +12,7 @@ pub mod explore;
 pub mod fault;
 pub mod image;
 pub mod judge;
+pub mod loop_device;
 pub mod manifest;
 pub mod model;
 pub mod mount;

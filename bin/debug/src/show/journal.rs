@@ -6,7 +6,7 @@ use crate::{
     layout::{self, Layout, What},
     print::{Document, Fields},
     show::exit,
-    text::{Time, count, names, put_name, uuid},
+    text::{Time, count, names, put_name},
 };
 use ext4_cli::{Exit, Failure, name::Name};
 use ext4_jbd2::{
@@ -19,6 +19,7 @@ use ext4_ondisk::{
     inode::RawInode,
     jbd2::{self, JournalSuperblock, TagFlags},
     superblock::JournalPlace,
+    uuid,
 };
 use ext4_units::Tid;
 use serde_json::{Map, Value, json};
@@ -130,7 +131,7 @@ impl Show<'_> {
             JournalPlace::Inode(ino) => {
                 out.put_as("s_journal_inum", ino.get(), format_args!("<{ino}>"))
             }
-            _ => out.put("s_journal_uuid", uuid(&sb.uuid)),
+            _ => out.put("s_journal_uuid", uuid::text(&sb.uuid)),
         };
         out.put("needs_recovery", self.journal.needs_recovery());
         out.put("s_blocktype", sb.kind.raw());
@@ -149,7 +150,7 @@ impl Show<'_> {
         out.put_as("checksums", format!("{:?}", sb.checksums()).to_lowercase(), {
             format!("{:?}", sb.checksums()).to_lowercase()
         });
-        out.put("s_uuid", uuid(&sb.uuid)).put("s_nr_users", sb.nr_users);
+        out.put("s_uuid", uuid::text(&sb.uuid)).put("s_nr_users", sb.nr_users);
         out.put("s_num_fc_blks", sb.fc_blocks);
         let checksum = raw.s_checksum.get();
         out.put_as("s_checksum", checksum, format_args!("{checksum:#x}"));

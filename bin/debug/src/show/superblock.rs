@@ -5,12 +5,13 @@ use crate::{
     print::{Fields, print_fields},
     show::exit,
     superblock_copy,
-    text::{Time, hex, until_zero, uuid},
+    text::{Time, hex, until_zero},
 };
 use ext4_cli::{Exit, Failure, Report, name::Name};
 use ext4_ondisk::{
     features::{Compat, Features, Incompat, RoCompat},
     superblock::{RawSuperblock, State, Superblock},
+    uuid,
 };
 use serde_json::Value;
 use zerocopy::little_endian::{U16, U32, U64};
@@ -91,7 +92,7 @@ macro_rules! put {
         $($out.put(stringify!($name), hex(&$raw.$name));)*
     };
     ($out:ident, $raw:ident, uuid: $($name:ident)*) => {
-        $($out.put(stringify!($name), uuid(&$raw.$name));)*
+        $($out.put(stringify!($name), uuid::text(&$raw.$name));)*
     };
     ($out:ident, $raw:ident, time: $($name:ident $hi:ident)*) => {
         $({
@@ -150,7 +151,7 @@ fn fields(raw: &RawSuperblock, damage: &[String]) -> Fields {
     for (bytes, word) in seed.chunks_exact_mut(4).zip(&raw.s_hash_seed) {
         bytes.copy_from_slice(&word.get().to_le_bytes());
     }
-    out.put("s_hash_seed", uuid(&seed));
+    out.put("s_hash_seed", uuid::text(&seed));
     put!(out, raw, named: s_def_hash_version hash_version);
     put!(out, raw, plain: s_jnl_backup_type s_desc_size);
     put!(out, raw, named: s_default_mount_opts mount_opts);

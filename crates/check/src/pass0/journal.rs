@@ -3,14 +3,17 @@
 //! Replay is done before a check as a rule. What is replayed here is a log that could not be
 //! reached then: behind a damaged superblock or descriptor.
 
-use super::special::{self, Special};
+use super::{
+    journal_device,
+    special::{self, Special},
+};
 use crate::{
     Error, Place, Result,
     problem::pass0::{
         JOURNAL_BACKUP, JOURNAL_ERRNO, JOURNAL_INODE, JOURNAL_MAP_LOST, JOURNAL_NOT_EMPTY,
-        JOURNAL_REPLAY, JOURNAL_RUN_DEFAULT, JOURNAL_SUPERBLOCK, JOURNAL_TRANSACTION,
-        JOURNAL_UNKNOWN_INCOMPAT, JOURNAL_UNKNOWN_RO, JOURNAL_UNKNOWN_TYPE, JOURNAL_V2_FIELDS,
-        JOURNAL_WITHOUT_FEATURE, RECOVERY_WITHOUT_JOURNAL, SUPERBLOCK_FIELD,
+        JOURNAL_REPLAY, JOURNAL_RUN_DEFAULT, JOURNAL_SHARED, JOURNAL_SUPERBLOCK,
+        JOURNAL_TRANSACTION, JOURNAL_UNKNOWN_INCOMPAT, JOURNAL_UNKNOWN_RO, JOURNAL_UNKNOWN_TYPE,
+        JOURNAL_V2_FIELDS, JOURNAL_WITHOUT_FEATURE, RECOVERY_WITHOUT_JOURNAL, SUPERBLOCK_FIELD,
     },
     session::Session,
 };
@@ -30,23 +33,26 @@ use ext4_ondisk::{
     superblock::{RawSuperblock, State, keep_error_history},
 };
 use ext4_units::{InodeNr, Tid};
-use std::collections::HashSet;
-use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
+use std::{collections::HashSet, sync::Arc};
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
 /// Where the fields of version 2 begin in a journal superblock.
 const V1_LEN: usize = 0x24;
+/// The first of `s_users`.
+const FIRST_USER: std::ops::Range<usize> = 0x100..0x110;
 /// `s_jnl_backup_type` where `s_jnl_blocks` holds a copy.
 const HAS_BACKUP: u8 = 1;
 
-/// Checks the journal of the filesystem itself. One on another device is not looked at.
+/// Checks the journal. One on another device is looked at if that is at hand.
 pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
     if !session.sb.features.has_compat(Compat::HAS_JOURNAL) {
         return without_feature(session);
     }
-    let is_elsewhere =
-        session.raw.s_journal_inum.get() == 0 && session.raw.s_journal_uuid != [0; 16];
-    if is_elsewhere {
-        return Ok(());
+    if journal_device::is_elsewhere(session) {
+        return match journal_device::check(session)? {
+            Some(log) => the_log(session, &log, &Place::what("journal device")),
+            None => Ok(()),
+        };
     }
     let Some((ino, file)) = inode(session)? else { return Ok(()) };
     let (device, uuid) = (session.raw.s_journal_dev.get(), session.raw.s_journal_uuid);
@@ -59,9 +65,15 @@ pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
         }
     }
     backup(session, &file)?;
-    let log = Log::internal(file.runs.clone());
-    let Some(superblock) = superblock(session, &log, ino)? else { return Ok(()) };
-    contents(session, &log, &superblock)
+    let log = Log::internal(file.runs);
+    the_log(session, &log, &Place { what: Some("journal"), ..Place::inode(ino) })
+}
+
+fn the_log(session: &mut Session<'_, '_>, log: &Log, place: &Place) -> Result<()> {
+    match superblock(session, log, place)? {
+        Some(superblock) => contents(session, log, &superblock),
+        None => Ok(()),
+    }
 }
 
 /// Before descriptors are looked at: replays the journal if it can be found, for it may hold newer
@@ -72,10 +84,13 @@ pub(super) fn recover(session: &mut Session<'_, '_>) -> Result<()> {
     if !must_recover || !features.has_compat(Compat::HAS_JOURNAL) {
         return Ok(());
     }
+    if journal_device::is_elsewhere(session) {
+        return check(session);
+    }
     let Some(ino) = InodeNr::new(session.raw.s_journal_inum.get()) else { return Ok(()) };
     let Ok(file) = special::read(session, ino)? else { return Ok(()) };
     let log = Log::internal(file.runs);
-    let device = std::sync::Arc::clone(session.image.device());
+    let device = Arc::clone(session.image.device());
     match log.read_superblock(&*device, session.geo.block_size) {
         Ok(superblock) => contents(session, &log, &superblock),
         Err(_) => Ok(()),
@@ -207,14 +222,15 @@ fn backup(session: &mut Session<'_, '_>, file: &Special) -> Result<()> {
 fn superblock(
     session: &mut Session<'_, '_>,
     log: &Log,
-    ino: InodeNr,
+    place: &Place,
 ) -> Result<Option<JournalSuperblock>> {
-    let Some(blk) = log.block(0) else { return Ok(None) };
-    let place = || Place { what: Some("journal"), ..Place::inode(ino).at_block(blk) };
-    let mut block = session.image.read(blk)?;
-    let Ok((raw, _)) = RawJournalSuperblock::mut_from_prefix(&mut block) else {
-        return Ok(None);
-    };
+    let size = session.geo.block_size;
+    let device = Arc::clone(session.image.device());
+    let at = log.superblock_at(size);
+    let Some(blk) = log.block(at) else { return Ok(None) };
+    let place = || place.clone().at_block(blk);
+    let mut raw = RawJournalSuperblock::new_zeroed();
+    log.read(&*device, size, at, raw.as_mut_bytes()).map_err(device_error)?;
     let kind = raw.s_header.h_blocktype.get();
     let has_magic = raw.s_header.h_magic.get() == MAGIC;
     let is_v1 = kind == BlockKind::SuperblockV1.raw();
@@ -230,10 +246,14 @@ fn superblock(
             return Ok(None);
         }
         raw.as_mut_bytes()[V1_LEN..].fill(0);
-        session.image.write(blk, &block)?;
+        log.write(&*device, size, at, raw.as_bytes()).map_err(device_error)?;
     } else if has_magic && is_v2 {
-        if users > 1 {
-            let found = format!("{users} users of a journal inside a filesystem");
+        if users > 1 && log.is_external() {
+            return Err(journal_device::refuse(session, &JOURNAL_SHARED, &users, &1)?);
+        }
+        // The kernel takes no other number, whatever the journal is for.
+        if users > 1 || users == 0 && log.is_external() {
+            let found = format!("{users} users");
             if !session.fix(&JOURNAL_V2_FIELDS, place(), found, 1)? {
                 return Ok(None);
             }
@@ -241,7 +261,7 @@ fn superblock(
             if raw.s_checksum_type != 0 {
                 raw.s_checksum.set(raw.checksum());
             }
-            session.image.write(blk, &block)?;
+            log.write(&*device, size, at, raw.as_bytes()).map_err(device_error)?;
         }
         let unknown = incompat & !JournalIncompat::KNOWN.bits();
         if unknown != 0 {
@@ -253,9 +273,7 @@ fn superblock(
             return Ok(None);
         }
     }
-    let block = session.image.read(blk)?;
-    let size = session.geo.block_size;
-    let decoded = JournalSuperblock::decode(&block, size, log.len());
+    let decoded = JournalSuperblock::decode(raw.as_bytes(), size, log.len());
     let fault = match decoded.and_then(|it| it.checked_start().map(|_start| it)) {
         Ok(superblock) => return Ok(Some(superblock)),
         Err(damage) => damage.what.fault.into_owned(),
@@ -286,14 +304,20 @@ pub(crate) fn write_empty(session: &Session<'_, '_>, log: &Log) -> Result<()> {
     let len = u32::try_from(log.len()).unwrap_or(u32::MAX);
     let none = (JournalCompat::empty(), JournalIncompat::empty());
     let size = session.geo.block_size;
-    let new = JournalSuperblock::new(size, len, 1, none, session.sb.uuid, 0);
+    let at = log.superblock_at(size);
+    // A journal of its own keeps the uuid that it is known by, and names its user.
+    let is_external = log.is_external();
+    let uuid = if is_external { session.raw.s_journal_uuid } else { session.sb.uuid };
+    let new = JournalSuperblock::new(size, len, at + 1, none, uuid, 0);
     let mut new = new.map_err(|it| Error::Damaged(it.what.to_string()))?;
     new.sequence = Tid(Csum::of_uuid(&session.sb.uuid).over(&session.now.to_le_bytes()).0.max(1));
-    let Some(blk) = log.block(0) else { return Ok(()) };
     let mut block = vec![0; size.len()];
     let bytes = new.encode();
     block[..bytes.len()].copy_from_slice(&bytes);
-    session.image.write(blk, &block)
+    if let (true, Some(user)) = (is_external, block.get_mut(FIRST_USER)) {
+        user.copy_from_slice(&session.sb.uuid);
+    }
+    log.write(&**session.image.device(), size, at, &block).map_err(device_error)
 }
 
 /// What the journal holds. After a replay all begins again.
@@ -336,7 +360,7 @@ fn contents(
         inode_size: session.sb.inode_size,
         metadata_csum: session.sb.metadata_csum().is_some(),
     };
-    let device = std::sync::Arc::clone(session.image.device());
+    let device = Arc::clone(session.image.device());
     let scan = match recovery::scan(&*device, log, &options) {
         Ok(scan) => scan,
         Err(ext4_jbd2::Error::Damaged(damage)) => {

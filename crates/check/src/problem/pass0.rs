@@ -65,10 +65,12 @@ super::problems! {
         "A journal that several filesystems share is not supported by any program.";
     JOURNAL_DEVICE_SUPERBLOCK: "journal-device-superblock", Some(0x00_0012), Critical, Stop,
         "the superblock of the external journal is damaged", "",
-        "The device given for the journal does not hold one.";
+        "What is on the device given for the journal is none, or its blocks are of another size. \
+         Nothing is done without the right one: it may hold what is not yet in the filesystem.";
     JOURNAL_DEVICE_UUID: "journal-device-uuid", Some(0x00_0013), Critical, Stop,
         "the external journal does not belong to this filesystem", "",
-        "The device's list of users does not have the uuid of this filesystem.";
+        "The journal that the superblock asks for has another uuid. Nothing is done without the \
+         right one: it may hold what is not yet in the filesystem.";
     JOURNAL_UNKNOWN_TYPE: "journal-unknown-type", Some(0x00_0014), Critical, Stop,
         "the journal's superblock is of a type that is not known", "stop here and change nothing",
         "The magic is right, so that this may be a format of the future.";
@@ -212,8 +214,9 @@ super::problems! {
         "the first meta group is beyond the descriptors", "set it to none",
         "Where the descriptors lie follows from this field.";
     JOURNAL_DEVICE_CHECKSUM: "journal-device-checksum", Some(0x00_004A), Accounting, Fix,
-        "the checksum of the external journal's superblock is wrong", "",
-        "The external journal's device is not written by this program.";
+        "the checksum of the external journal's superblock is wrong", "correct it",
+        "All that is needed of it is the uuid, which is compared. What the journal holds has \
+         checksums of its own.";
     CSUM_SEED_ALONE: "csum-seed-alone", Some(0x00_004B), Accounting, Fix,
         "metadata_csum_seed is set without metadata_csum", "take it away",
         "A seed of checksums is of no use without them.";

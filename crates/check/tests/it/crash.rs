@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-const OPTIONS: Options = Options { now: NOW, threads: 1, is_preen: false, superblock: None };
+const OPTIONS: Options = Options::new(NOW);
 
 /// Of crashes: how many states there were, and in how many a file came to lost+found that the uncut
 /// repair leaves in its place.

@@ -31,7 +31,7 @@ impl Answers for Yes {
 /// What a check with the answer yes finds, and the image it leaves.
 pub(crate) fn mend(image: &Image, threads: usize) -> (Outcome, Image) {
     let overlay = image.overlay();
-    let options = Options { now: NOW, threads, is_preen: false, superblock: None };
+    let options = Options { threads, ..Options::new(NOW) };
     let mut outcome = Outcome::default();
     check(&overlay, &options, &mut Yes, &mut outcome).expect("a check that comes to an end");
     let mut bytes = image.bytes().to_vec();

@@ -76,7 +76,7 @@ impl Victim {
 
 fn run(image: &Image) -> (Outcome, std::sync::Arc<ext4_blockdev::Overlay>) {
     let overlay = image.overlay();
-    let options = Options { now: NOW, threads: 1, is_preen: false, superblock: None };
+    let options = Options::new(NOW);
     let mut outcome = Outcome::default();
     check(&overlay, &options, &mut Yes, &mut outcome).unwrap();
     (outcome, overlay)

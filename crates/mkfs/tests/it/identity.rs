@@ -5,7 +5,7 @@ use ext4_blockdev::MemoryDevice;
 use ext4_mkfs::{
     Options, Written, features,
     options::{Identity, Kind},
-    plan, uuid, write,
+    plan, write,
 };
 use ext4_testkit::oracle::{self, FsckMode, Need};
 use ext4_tree::{Contents, Kind as File, Tree};
@@ -68,6 +68,6 @@ fn a_uuid_that_is_given_is_kept() {
     let given = *b"sixteen bytes ok";
     let options = Options { uuid: Identity::Given(given), ..options(one_byte_changed()) };
     let (image, written) = made(&options, 2, 0);
-    assert_eq!(uuid(&written.uuid), uuid(&given));
+    assert_eq!(written.uuid, given);
     assert_eq!(image[1024 + 0x68..1024 + 0x78], given);
 }

@@ -15,12 +15,12 @@ use ext4_ondisk::{
 };
 use ext4_testkit::{
     image::{Image, Recipe},
+    loop_device::LoopDevice,
     mount::Mount,
     oracle::{self, Need, skip_without},
-    process,
 };
 use ext4_units::InodeNr;
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 fn superblock(device: &dyn BlockDevice) -> RawSuperblock {
     let mut bytes = [0; RawSuperblock::SIZE];
@@ -213,23 +213,6 @@ fn open_with(
     recover(Arc::clone(fs) as _, &options)
 }
 
-/// A loop device over a file, detached when dropped.
-struct Loop(String);
-
-impl Loop {
-    fn new(file: &Path) -> Self {
-        let args = ["--find", "--show", file.to_str().unwrap()];
-        let out = process::run("losetup", args, &[], b"", oracle::LIMIT).unwrap();
-        Self(out.expect_ok("losetup").unwrap().trim().to_owned())
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = process::run("losetup", ["--detach", &*self.0], &[], b"", oracle::LIMIT);
-    }
-}
-
 /// What the kernel makes of the two: `/f` as it recovers it, or its errno.
 fn mounted_by_kernel(fs: &MemoryDevice, journal: &MemoryDevice) -> Option<Result<Vec<u8>, i32>> {
     if skip_without(&[Need::Kernel]) {
@@ -239,8 +222,9 @@ fn mounted_by_kernel(fs: &MemoryDevice, journal: &MemoryDevice) -> Option<Result
     let (image, log) = (scratch.path().join("image"), scratch.path().join("log"));
     oracle::save(fs, &image).unwrap();
     oracle::save(journal, &log).unwrap();
-    let log = Loop::new(&log);
-    let mount = Mount::attempt(&image, &format!("journal_path={}", log.0)).unwrap();
+    let log = LoopDevice::attach(&log).unwrap();
+    let options = format!("journal_path={}", log.path().display());
+    let mount = Mount::attempt(&image, &options).unwrap();
     Some(mount.map(|mount| {
         let bytes = mount.read("/f").unwrap();
         mount.unmount().unwrap();
