@@ -1,7 +1,8 @@
 //! What can be typed. What it means is in `run.rs`.
 
 use crate::sections;
-use ext4_cli::{CommonArgs, name::Name};
+use ext4_cli::CommonArgs;
+use ext4_ondisk::name::Name;
 use std::{
     ffi::{OsStr, OsString},
     fmt,

@@ -1,6 +1,6 @@
 //! Numbers and bytes as people read them: modes, times, hexadecimal, names.
 
-use ext4_cli::name::Name;
+use ext4_ondisk::name::Name;
 use ext4_ondisk::{inode::FileType, time::Timestamp};
 use serde_json::{Map, Value, json};
 use std::fmt::{self, Write as _};

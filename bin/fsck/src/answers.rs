@@ -64,6 +64,10 @@ impl Answers for Person<'_> {
         }
     }
 
+    fn wants_path(&self) -> bool {
+        !self.is_yes
+    }
+
     fn goes_on(&mut self, pass: Pass, done: u64, total: u64) -> bool {
         match &self.progress {
             Some((at, progress)) if *at == pass => progress.set(done),

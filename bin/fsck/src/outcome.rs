@@ -2,6 +2,7 @@
 
 use ext4_check::Finding;
 use ext4_cli::Exit;
+use ext4_ondisk::name::Name;
 use serde::Serialize;
 use std::fmt;
 
@@ -89,7 +90,7 @@ impl Row {
             inode: it.place.inode.map(ext4_units::InodeNr::get),
             block: it.place.block.map(|it| it.0),
             group: it.place.group.map(|it| it.0),
-            path: it.path.clone(),
+            path: it.path.as_deref().map(|path| Name(path).to_string()),
             what: it.problem.text,
             found: it.found.clone(),
             expected: it.expected.clone(),
@@ -160,10 +161,7 @@ impl fmt::Display for Outcome {
             writeln!(f, "{image}: recovery: {why}")?;
         }
         for row in &self.findings {
-            match &row.path {
-                Some(path) => writeln!(f, "{}: {path}", row.line)?,
-                None => writeln!(f, "{}", row.line)?,
-            }
+            writeln!(f, "{}", row.line)?;
         }
         if self.findings_not_listed > 0 {
             writeln!(f, "{image}: {} more", many(self.findings_not_listed, "finding"))?;

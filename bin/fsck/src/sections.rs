@@ -29,7 +29,9 @@ pub const SECTIONS: &[Section] = &[
             ),
             Para::Text(
                 "Each kind of problem has a name that never changes; --explain says what it means, \
-                 and what repairing it does. Files that lost their names get new ones in lost+found.",
+                 and what repairing it does. Files that lost their names get new ones in lost+found. What \
+                 is found in a file or directory is told with the path it had before the repair, \
+                 where it had one.",
             ),
             Para::Text(
                 "Unlike e2fsck(8), ext4-fsck checks also a filesystem that says it is clean; only -p \

@@ -1,6 +1,7 @@
 //! One inconsistency that was met: which, where, what was found there and what should be.
 
 use crate::Problem;
+use ext4_ondisk::name::Name;
 use ext4_units::{BlockNr, GroupNr, InodeNr};
 use std::fmt;
 
@@ -11,8 +12,14 @@ pub struct Finding {
     pub problem: &'static Problem,
     /// Where.
     pub place: Place,
-    /// The path of the inode it is about, where it has one.
-    pub path: Option<String>,
+    /// The path of the inode it is in, where it has one: as it was before anything was mended, so that
+    /// it is known also of what a repair takes away. A name in a directory has the directory's.
+    ///
+    /// Known when a check has come to its end; when a question is asked if [`wants_path`] says so, but
+    /// for findings of pass 0, which come before the way to the inodes is known.
+    ///
+    /// [`wants_path`]: crate::Answers::wants_path
+    pub path: Option<Box<[u8]>>,
     /// What is there; empty when the problem's text says all.
     pub found: String,
     /// What should be there; empty when the problem's text says all.
@@ -93,35 +100,44 @@ impl Place {
 /// `inode 12, block 3 (8193), byte 40, name "a"`, in what can be pasted into `ext4-debug`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(f, None)
+    }
+}
+
+impl Place {
+    /// The parts that are known, the inode's with its path.
+    fn show(&self, f: &mut fmt::Formatter<'_>, path: Option<&[u8]>) -> fmt::Result {
         let mut comma = "";
-        let mut part = |f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>| {
+        let mut part = |text: fmt::Arguments<'_>| {
             write!(f, "{comma}{text}")?;
             comma = ", ";
             Ok(())
         };
         if let Some(what) = self.what {
-            part(f, format_args!("{what}"))?;
+            part(format_args!("{what}"))?;
         }
         if let Some(group) = self.group {
-            part(f, format_args!("group {group}"))?;
+            part(format_args!("group {group}"))?;
         }
-        if let Some(inode) = self.inode {
-            part(f, format_args!("inode {inode}"))?;
+        match (self.inode, path) {
+            (Some(inode), Some(path)) => part(format_args!("inode {inode} ({})", Name(path)))?,
+            (Some(inode), None) => part(format_args!("inode {inode}"))?,
+            (None, _) => {}
         }
         match (self.lblk, self.block) {
-            (Some(lblk), Some(block)) => part(f, format_args!("block {lblk} (at {block})"))?,
-            (Some(lblk), None) => part(f, format_args!("block {lblk}"))?,
-            (None, Some(block)) => part(f, format_args!("block at {block}"))?,
+            (Some(lblk), Some(block)) => part(format_args!("block {lblk} (at {block})"))?,
+            (Some(lblk), None) => part(format_args!("block {lblk}"))?,
+            (None, Some(block)) => part(format_args!("block at {block}"))?,
             (None, None) => {}
         }
         if let Some(offset) = self.offset {
-            part(f, format_args!("byte {offset}"))?;
+            part(format_args!("byte {offset}"))?;
         }
         if let Some(name) = &self.name {
-            part(f, format_args!("name \"{}\"", name.escape_ascii()))?;
+            part(format_args!("name \"{}\"", Name(name)))?;
         }
         if let Some(target) = self.target {
-            part(f, format_args!("for inode {target}"))?;
+            part(format_args!("for inode {target}"))?;
         }
         Ok(())
     }
@@ -130,9 +146,9 @@ impl fmt::Display for Place {
 /// One line: where, what is wrong, found, expected.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let where_ = self.place.to_string();
-        if !where_.is_empty() {
-            write!(f, "{where_}: ")?;
+        if self.place != Place::default() {
+            self.place.show(f, self.path.as_deref())?;
+            f.write_str(": ")?;
         }
         write!(f, "{}", self.problem.text)?;
         if !self.found.is_empty() {

@@ -1,7 +1,8 @@
 //! The one way in which a pass tells what it met and learns whether to mend it.
 
 use crate::{
-    Error, Finding, Place, Preen, Problem, Result, Severity, history::History, pass0::Todo,
+    Error, Finding, Place, Preen, Problem, Result, Severity, bits::Bits, history::History,
+    pass0::Todo, paths, snapshot::Snapshot,
 };
 use std::{collections::HashSet, fmt};
 
@@ -24,6 +25,12 @@ pub trait Answers {
     /// What to do about `finding`, which the run can mend.
     fn answer(&mut self, finding: &Finding) -> Answer;
 
+    /// Whether a finding needs its path when it is asked about: for a person who reads it. Each is
+    /// looked up by itself then, which can mean to read all directories.
+    fn wants_path(&self) -> bool {
+        false
+    }
+
     /// Whether to go on; asked often, between two steps of a pass. `done` of `total` is how far the
     /// pass has come, in units of its own.
     fn goes_on(&mut self, pass: crate::Pass, done: u64, total: u64) -> bool {
@@ -38,6 +45,8 @@ pub(crate) struct Gate<'a> {
     /// `-p`: what may not be mended unattended ends the run.
     is_preen: bool,
     pub(crate) round: u32,
+    /// The filesystem before anything was mended, once its frame is known.
+    pub(crate) before: Option<Snapshot>,
     pub(crate) history: History,
     pub(crate) findings: Vec<Finding>,
     /// Findings beyond those that are kept.
@@ -67,6 +76,7 @@ impl<'a> Gate<'a> {
             answers,
             is_preen,
             round: 1,
+            before: None,
             history: History::default(),
             findings: Vec::new(),
             not_kept: 0,
@@ -104,8 +114,7 @@ impl<'a> Gate<'a> {
         };
         if problem.fix.is_empty() {
             if self.is_preen && problem.preen == Preen::Stop {
-                self.keep(finding.clone());
-                return Err(Error::NeedsDecision(finding.to_string()));
+                return Err(self.needs_decision(finding));
             }
             self.keep(finding);
             return Ok(false);
@@ -115,8 +124,10 @@ impl<'a> Gate<'a> {
         }
         if self.is_preen && problem.preen == Preen::Stop {
             self.left += 1;
-            self.keep(finding.clone());
-            return Err(Error::NeedsDecision(finding.to_string()));
+            return Err(self.needs_decision(finding));
+        }
+        if self.answers.wants_path() {
+            self.name(&mut finding);
         }
         let answer = self.answers.answer(&finding);
         match answer {
@@ -157,6 +168,28 @@ impl<'a> Gate<'a> {
         if self.answers.goes_on(pass, done, total) { Ok(()) } else { Err(Error::Stopped) }
     }
 
+    /// Gives all findings their paths.
+    pub(crate) fn name_findings(&mut self) {
+        let nameless = self.findings.iter_mut().filter(|it| it.path.is_none());
+        name(self.before.as_ref(), nameless);
+    }
+
+    /// Gives a finding its path: that of the last one, or one that is looked for.
+    fn name(&self, finding: &mut Finding) {
+        let last = self.findings.last().filter(|it| it.path.is_some());
+        match last.filter(|it| it.place.inode == finding.place.inode) {
+            Some(last) => finding.path.clone_from(&last.path),
+            None => name(self.before.as_ref(), [finding]),
+        }
+    }
+
+    fn needs_decision(&mut self, mut finding: Finding) -> Error {
+        self.name(&mut finding);
+        let why = finding.to_string();
+        self.keep(finding);
+        Error::NeedsDecision(why)
+    }
+
     fn keep(&mut self, finding: Finding) {
         self.bad += u64::from(finding.problem.severity > Severity::Note);
         if self.findings.len() < MOST_KEPT {
@@ -164,5 +197,20 @@ impl<'a> Gate<'a> {
         } else {
             self.not_kept += 1;
         }
+    }
+}
+
+/// Gives findings the paths of their inodes. A path is a help: where the device cannot be read for it
+/// the findings stand without.
+fn name<'f>(before: Option<&Snapshot>, findings: impl IntoIterator<Item = &'f mut Finding>) {
+    let findings: Vec<_> = findings.into_iter().filter(|it| it.place.inode.is_some()).collect();
+    let Some(before) = before.filter(|_| !findings.is_empty()) else { return };
+    let mut wanted = Bits::default();
+    for ino in findings.iter().filter_map(|it| it.place.inode) {
+        wanted.insert(ino.get().into());
+    }
+    let Ok(paths) = paths::of(before, wanted) else { return };
+    for finding in findings {
+        finding.path = finding.place.inode.and_then(|it| paths.get(&it).cloned());
     }
 }

@@ -28,10 +28,13 @@ mod pass3;
 mod pass4;
 mod pass5;
 mod pass6;
+mod paths;
+mod pieces;
 pub mod problem;
 mod repair;
 mod run;
 mod session;
+mod snapshot;
 pub mod undo;
 
 pub use changes::Changes;

@@ -1,11 +1,10 @@
 //! Pass 1B: clusters that more than one inode has, or an inode and the filesystem itself. Who has them
 //! is found out, and all but one get copies.
 
-mod walk;
-
 use crate::{
     Pass, Place, Result,
     facts::Run,
+    pieces::{Piece, What, pieces},
     problem::pass1::{SHARED, SHARED_LEFT},
     repair::File,
     session::Session,
@@ -17,7 +16,6 @@ use ext4_ondisk::{
 };
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
 use std::collections::BTreeMap;
-use walk::{Piece, What, pieces};
 
 /// Who has a cluster besides the filesystem itself, and how often.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +73,7 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
         let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { continue };
         let is_special = ino != InodeNr::ROOT && ino.get() < session.geo.first_ino;
         let mut is_sharer = false;
-        for piece in pieces(session, &inode)? {
+        for piece in pieces(&session.image, &session.geo, &inode) {
             let mut before = None;
             for blk in (piece.start.0..piece.start.0 + piece.len).map(BlockNr) {
                 let cluster = session.cluster(blk);
@@ -109,7 +107,7 @@ fn share(
 ) -> Result<()> {
     let bytes = session.read_inode(ino)?;
     let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { return Ok(()) };
-    let pieces = pieces(session, &inode)?;
+    let pieces = pieces(&session.image, &session.geo, &inode);
     let shared = |piece: &Piece, left: &BTreeMap<u64, usize>| {
         let blocks = piece.start.0..piece.start.0 + piece.len;
         let bits = session.geo.cluster_ratio_bits;

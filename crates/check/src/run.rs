@@ -2,7 +2,7 @@
 
 use crate::{
     Answers, Error, Finding, Result, bits::Bits, finish, gate::Gate, pass0, pass1, pass1b, pass2,
-    pass3, pass4, pass5, pass6,
+    pass3, pass4, pass5, pass6, snapshot::Snapshot,
 };
 use ext4_blockdev::Overlay;
 use std::sync::Arc;
@@ -90,11 +90,12 @@ pub fn check(
     outcome: &mut Outcome,
 ) -> Result<()> {
     let mut gate = Gate::new(answers, options.is_preen);
+    let before = Arc::new(overlay.fork());
     let mut result = Ok(());
     while outcome.rounds < MOST_ROUNDS && !outcome.is_settled {
         outcome.rounds += 1;
         gate.begin_round(outcome.rounds);
-        match round(overlay, options, &mut gate, outcome) {
+        match round([&before, overlay], options, &mut gate, outcome) {
             Ok(()) => outcome.is_settled = gate.fixed_in_round == 0,
             Err(Error::Restart) => {}
             Err(other) => {
@@ -103,6 +104,7 @@ pub fn check(
             }
         }
     }
+    gate.name_findings();
     outcome.fresh = std::mem::take(&mut gate.history.fresh);
     outcome.fixed = gate.fixed;
     outcome.bad = gate.bad;
@@ -114,12 +116,15 @@ pub fn check(
 }
 
 fn round(
-    overlay: &Arc<Overlay>,
+    [before, overlay]: [&Arc<Overlay>; 2],
     options: &Options,
     gate: &mut Gate<'_>,
     outcome: &mut Outcome,
 ) -> Result<()> {
     let mut session = pass0::open(overlay, options, gate)?;
+    if session.gate.before.is_none() {
+        session.gate.before = Some(Snapshot::of(&session, before));
+    }
     outcome.cluster_bits = session.geo.block_size.bits() + session.geo.cluster_ratio_bits;
     pass1::run(&mut session)?;
     pass0::settle(&mut session)?;

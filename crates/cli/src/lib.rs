@@ -9,7 +9,6 @@ pub mod common_args;
 pub mod exit;
 pub mod failure;
 pub mod man;
-pub mod name;
 pub mod program;
 pub mod progress;
 pub mod prompt;

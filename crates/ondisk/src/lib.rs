@@ -20,6 +20,7 @@ pub mod inline_data;
 pub mod inode;
 pub mod jbd2;
 pub mod mmp;
+pub mod name;
 pub mod orphan_file;
 pub mod quota;
 pub mod superblock;

@@ -11,8 +11,9 @@ use crate::{
     show::exit,
     text::{count, hex, hexdump, put_name},
 };
-use ext4_cli::{Exit, Failure, Progress, name::Name};
+use ext4_cli::{Exit, Failure, Progress};
 use ext4_fs::Inode;
+use ext4_ondisk::name::Name;
 use ext4_ondisk::{bitmap, features::Compat, inode::FileType, superblock::JournalPlace};
 use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
 use serde_json::{Map, Value, json};

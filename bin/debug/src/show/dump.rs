@@ -11,9 +11,10 @@ use crate::{
     show::exit,
     text::{count, file_type, put_name},
 };
-use ext4_cli::{Exit, Failure, Progress, name::Name};
+use ext4_cli::{Exit, Failure, Progress};
 use ext4_fs::{Error, Inode, MapState};
 use ext4_ondisk::inode::{FileType, InodeFlags};
+use ext4_ondisk::name::Name;
 use ext4_units::{InodeNr, LogicalBlock};
 use serde_json::{Map, Value};
 use std::{

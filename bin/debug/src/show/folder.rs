@@ -6,9 +6,10 @@ use crate::{
     show::exit,
     text::{self, Time, pair, put_name},
 };
-use ext4_cli::{Exit, Failure, name::Name};
+use ext4_cli::{Exit, Failure};
 use ext4_fs::Inode;
 use ext4_ondisk::inode::{FileType, decode_device};
+use ext4_ondisk::name::Name;
 use ext4_units::InodeNr;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, ops::ControlFlow};

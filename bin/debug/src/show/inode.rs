@@ -8,8 +8,9 @@ use crate::{
     show::{exit, xattrs},
     text::{self, Time, hex, pair, put_name},
 };
-use ext4_cli::{Exit, Failure, name::Name};
+use ext4_cli::{Exit, Failure};
 use ext4_fs::Inode;
+use ext4_ondisk::name::Name;
 use ext4_ondisk::{
     bitmap,
     inode::{FileType, InodeFormat, RawInode, decode_device},

@@ -8,11 +8,12 @@ use crate::{
     show::exit,
     text::{Time, count, names, put_name},
 };
-use ext4_cli::{Exit, Failure, name::Name};
+use ext4_cli::{Exit, Failure};
 use ext4_jbd2::{
     Error, Log, Ring,
     recovery::{self, FastCommitEnd, LogEnd, Logged, Record, RecordKind, Scan, Transaction},
 };
+use ext4_ondisk::name::Name;
 use ext4_ondisk::{
     fast_commit::Op,
     features::Incompat,

@@ -7,7 +7,8 @@ use crate::{
     superblock_copy,
     text::{Time, hex, until_zero},
 };
-use ext4_cli::{Exit, Failure, Report, name::Name};
+use ext4_cli::{Exit, Failure, Report};
+use ext4_ondisk::name::Name;
 use ext4_ondisk::{
     features::{Compat, Features, Incompat, RoCompat},
     superblock::{RawSuperblock, State, Superblock},

@@ -7,8 +7,9 @@ use crate::{
     show::exit,
     text::{hex, put_name},
 };
-use ext4_cli::{Exit, Failure, name::Name};
+use ext4_cli::{Exit, Failure};
 use ext4_fs::Inode;
+use ext4_ondisk::name::Name;
 use ext4_ondisk::xattr::{self, Entry, Value as Kept, XattrBlock};
 use serde_json::{Map, Value};
 use std::fmt::Write as _;

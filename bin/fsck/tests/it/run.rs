@@ -78,6 +78,10 @@ fn json_tells_of_each_finding_where_what_and_what_is_done() {
             let has_fix = !it["fix"].as_str().unwrap().is_empty();
             assert_eq!(it["done"], done && has_fix, "{it:#}");
         }
+        // `/a` has lost its name, `/b` has not.
+        let path = |ino| findings.iter().find(|it| it["inode"] == ino).map(|it| &it["path"]);
+        let [a, b] = [12, 13].map(|it| path(it).expect("a finding of this inode"));
+        assert!(a.is_null() && b == "/b", "{all:#}");
     }
 }
 

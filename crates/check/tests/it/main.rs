@@ -6,3 +6,4 @@ mod damage;
 mod kit;
 mod pass0;
 mod pass1;
+mod paths;

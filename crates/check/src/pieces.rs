@@ -1,9 +1,10 @@
-//! Everything an inode has: blocks of contents, blocks of its map, its block of attributes. For inodes
-//! that pass 1 let pass; what does not hold together is left out.
+//! Everything an inode has: blocks of contents, blocks of its map, its block of attributes. What does
+//! not hold together is left out, so that also an inode can be asked that nobody has checked.
 
-use crate::{Result, session::Session};
+use crate::image::Image;
 use ext4_ondisk::{
-    extent::{Extent, Index, MAX_DEPTH, RawExtent, RawExtentHeader, RawExtentIdx},
+    extent::{Extent, Index, MAGIC, MAX_DEPTH, RawExtent, RawExtentHeader, RawExtentIdx},
+    geometry::Geometry,
     indirect,
     inode::{FileType, Inode, InodeFlags},
 };
@@ -29,9 +30,23 @@ pub(crate) enum What {
     Attributes,
 }
 
-/// All pieces of an inode, contents in the order of the file.
-pub(crate) fn pieces(session: &Session<'_, '_>, inode: &Inode) -> Result<Vec<Piece>> {
-    let mut walk = Walk { session, pieces: Vec::new() };
+/// All pieces of an inode that pass 1 let pass, contents in the order of the file.
+pub(crate) fn pieces(image: &Image, geo: &Geometry, inode: &Inode) -> Vec<Piece> {
+    let (mut all, mut no_end) = (Vec::new(), u64::MAX);
+    walk(image, geo, inode, &mut no_end, &mut |it| all.push(it));
+    all
+}
+
+/// Goes to all pieces of an inode. Each block of its map costs one of `nodes_left`; with none left the
+/// rest is not gone to.
+pub(crate) fn walk(
+    image: &Image,
+    geo: &Geometry,
+    inode: &Inode,
+    nodes_left: &mut u64,
+    visit: &mut dyn FnMut(Piece),
+) {
+    let mut walk = Walk { image, geo, nodes_left, visit };
     if let Some(acl) = inode.file_acl {
         walk.add(What::Attributes, acl, 1);
     }
@@ -42,41 +57,48 @@ pub(crate) fn pieces(session: &Session<'_, '_>, inode: &Inode) -> Result<Vec<Pie
         _ => false,
     };
     if !has_map || inode.flags.contains(InodeFlags::INLINE_DATA) {
-        return Ok(walk.pieces);
+        return;
     }
     if inode.flags.contains(InodeFlags::EXTENTS) {
-        walk.node(&inode.i_block, MAX_DEPTH)?;
+        walk.node(&inode.i_block, MAX_DEPTH);
     } else {
-        walk.pointers(&inode.i_block)?;
+        walk.pointers(&inode.i_block);
     }
-    Ok(walk.pieces)
 }
 
-struct Walk<'w, 'r, 'a> {
-    session: &'w Session<'r, 'a>,
-    pieces: Vec<Piece>,
+struct Walk<'w> {
+    image: &'w Image,
+    geo: &'w Geometry,
+    nodes_left: &'w mut u64,
+    visit: &'w mut dyn FnMut(Piece),
 }
 
-impl Walk<'_, '_, '_> {
+impl Walk<'_> {
     fn add(&mut self, what: What, start: BlockNr, len: u64) {
-        let end = self.session.geo.blocks_count.min(self.session.image.n_blocks());
+        let end = self.geo.blocks_count.min(self.image.n_blocks());
         let is_inside = start.0.checked_add(len).is_some_and(|it| it <= end);
         if len > 0 && start.0 > 0 && is_inside {
-            self.pieces.push(Piece { what, start, len });
+            (self.visit)(Piece { what, start, len });
         }
+    }
+
+    /// The contents of a block of the map, if there is any and it may still be read.
+    fn read(&mut self, blk: BlockNr) -> Option<Vec<u8>> {
+        *self.nodes_left = self.nodes_left.checked_sub(1)?;
+        self.image.read(blk).ok()
     }
 
     /// A node of an extent tree, at most `depth` levels high: each level is one less, so that no circle
     /// can be walked twice.
-    fn node(&mut self, bytes: &[u8], depth: u16) -> Result<()> {
-        let Ok((header, rest)) = RawExtentHeader::ref_from_prefix(bytes) else { return Ok(()) };
+    fn node(&mut self, bytes: &[u8], depth: u16) {
+        let Ok((header, rest)) = RawExtentHeader::ref_from_prefix(bytes) else { return };
         let (own, n) = (header.eh_depth.get(), usize::from(header.eh_entries.get()));
-        if own > depth {
-            return Ok(());
+        if own > depth || header.eh_magic.get() != MAGIC {
+            return;
         }
         if own == 0 {
             let Ok((entries, _)) = <[RawExtent]>::ref_from_prefix_with_elems(rest, n) else {
-                return Ok(());
+                return;
             };
             for raw in entries {
                 let Ok(Extent { lblk, len, start, unwritten }) = Extent::from_raw(raw) else {
@@ -85,49 +107,46 @@ impl Walk<'_, '_, '_> {
                 let what = What::Contents { lblk: lblk.0.into(), unwritten };
                 self.add(what, start, len.into());
             }
-            return Ok(());
+            return;
         }
         let Ok((entries, _)) = <[RawExtentIdx]>::ref_from_prefix_with_elems(rest, n) else {
-            return Ok(());
+            return;
         };
         for raw in entries {
             let leaf = Index::from_raw(raw).child;
             self.add(What::Node, leaf, 1);
-            if let Ok(block) = self.session.image.read(leaf) {
-                self.node(&block, own - 1)?;
+            if let Some(block) = self.read(leaf) {
+                self.node(&block, own - 1);
             }
         }
-        Ok(())
     }
 
     /// The pointers of an inode.
-    fn pointers(&mut self, i_block: &[u8; 60]) -> Result<()> {
-        let size = self.session.geo.block_size;
+    fn pointers(&mut self, i_block: &[u8; 60]) {
+        let size = self.geo.block_size;
         for (slot, word) in (0..).zip(i_block.as_chunks::<4>().0) {
             let blk = BlockNr(u32::from_le_bytes(*word).into());
             let lblk = indirect::root_slot_start(slot, size);
-            self.pointer(blk, indirect::root_slot_levels(slot), lblk)?;
+            self.pointer(blk, indirect::root_slot_levels(slot), lblk);
         }
-        Ok(())
     }
 
     /// What a pointer leads to, `levels` blocks of pointers above the contents.
-    fn pointer(&mut self, blk: BlockNr, levels: u32, lblk: u64) -> Result<()> {
+    fn pointer(&mut self, blk: BlockNr, levels: u32, lblk: u64) {
         if blk.0 == 0 {
-            return Ok(());
+            return;
         }
         if levels == 0 {
             self.add(What::Contents { lblk, unwritten: false }, blk, 1);
-            return Ok(());
+            return;
         }
         self.add(What::Node, blk, 1);
-        let size = self.session.geo.block_size;
-        let Ok(block) = self.session.image.read(blk) else { return Ok(()) };
+        let size = self.geo.block_size;
+        let Some(block) = self.read(blk) else { return };
         let span = indirect::span(size, levels - 1);
         for (nr, word) in (0..).zip(block.as_chunks::<4>().0) {
             let blk = BlockNr(u32::from_le_bytes(*word).into());
-            self.pointer(blk, levels - 1, lblk.saturating_add(span.saturating_mul(nr)))?;
+            self.pointer(blk, levels - 1, lblk.saturating_add(span.saturating_mul(nr)));
         }
-        Ok(())
     }
 }
