@@ -72,6 +72,7 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
         let Ok(bytes) = session.read_inode(ino) else { continue };
         let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { continue };
         let is_special = ino != InodeNr::ROOT && ino.get() < session.geo.first_ino;
+        let is_journal = is_special && ino.get() == session.raw.s_journal_inum.get();
         let mut is_sharer = false;
         for piece in pieces(&session.image, &session.geo, &inode) {
             let mut before = None;
@@ -81,7 +82,9 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
                     continue;
                 }
                 let Some(it) = owners.get_mut(&cluster) else { continue };
-                if is_special || piece.what == What::Attributes {
+                // The journal keeps its blocks, but not those of the filesystem itself, and none twice.
+                let is_keeper = is_special && !(is_journal && it.is_kept);
+                if is_keeper || piece.what == What::Attributes {
                     it.is_kept = true;
                 } else {
                     it.inodes.push(ino);

@@ -125,12 +125,20 @@ fn clear_recover(session: &mut Session<'_, '_>) {
     session.raw.s_feature_incompat.set(word & !Incompat::RECOVER.bits());
 }
 
+/// Whether an inode can hold the journal: the one that is for it, or one for files.
+fn may_be_journal(session: &Session<'_, '_>, ino: InodeNr) -> bool {
+    ino == InodeNr::JOURNAL || ino.get() >= session.geo.first_ino
+}
+
 /// The journal's inode, restored from the superblock's copy of its map where it is damaged; `None`
 /// when there is none any more.
 fn inode(session: &mut Session<'_, '_>) -> Result<Option<(InodeNr, Special)>> {
     let number = session.raw.s_journal_inum.get();
     let fault = match InodeNr::new(number) {
         None => "the superblock names none".to_owned(),
+        Some(ino) if !may_be_journal(session, ino) => {
+            "an inode that is for something else".to_owned()
+        }
         Some(ino) => match usable(session, special::read(session, ino)?) {
             Ok(file) => return Ok(Some((ino, file))),
             Err(fault) => fault,
@@ -140,7 +148,8 @@ fn inode(session: &mut Session<'_, '_>) -> Result<Option<(InodeNr, Special)>> {
         Some(ino) => Place { what: Some("journal"), ..Place::inode(ino) },
         None => Place::what("journal"),
     };
-    if let Some(ino) = InodeNr::new(number)
+    // Restored into another special inode, it would be cleared for what it is there.
+    if let Some(ino) = InodeNr::new(number).filter(|it| may_be_journal(session, *it))
         && let Some(file) = from_backup(session, ino)?
         && session.fix(&JOURNAL_MAP_LOST, place.clone(), &fault, "")?
     {
