@@ -3,7 +3,6 @@
 mod attributes;
 mod bad_blocks;
 mod block_map;
-mod claims;
 mod convert;
 mod encryption;
 mod extents;
@@ -41,16 +40,9 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     let old_maps = std::mem::take(&mut harvest.old_maps);
     let ratio_bits = session.geo.cluster_ratio_bits;
     let own = frame::clusters(&session.facts.metadata, ratio_bits);
-    let mut run = (0, 0);
-    for cluster in own.iter() {
-        if run.0 + run.1 == cluster {
-            run.1 += 1;
-        } else {
-            harvest.claims.add(run.0, run.1);
-            run = (cluster, 1);
-        }
+    for (start, len) in own.runs() {
+        harvest.claim(start, len);
     }
-    harvest.claims.add(run.0, run.1);
     harvest.into_facts(&mut session.facts, ratio_bits);
     attributes::settle(session)?;
     convert::run(session, old_maps)?;

@@ -2,6 +2,8 @@
 
 use crate::{
     Pass, Place, Result,
+    bits::Bits,
+    facts::Facts,
     problem::pass4::{
         DIR_LINK_OVERFLOW, DIR_NLINK, EA_INODE_FLAG, EA_INODE_REFS, EMPTY_UNATTACHED, LINK_COUNT,
         UNATTACHED,
@@ -18,12 +20,11 @@ use zerocopy::IntoBytes as _;
 /// Links that can be counted (`EXT4_LINK_MAX`).
 const LINK_MAX: u32 = 65_000;
 
-/// Looks at every inode in use.
+/// Looks at every inode in use that has not one name and one link, as most have.
 pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
-    let total = session.facts.inodes.len();
     // A name in lost+found may take an inode for lost+found itself: the list stays as it was.
-    let inodes = std::mem::take(&mut session.facts.inodes);
-    session.facts.inodes = inodes.clone();
+    let inodes = uncommon(&session.facts);
+    let total = inodes.len();
     for (done, nr) in (0..).zip(inodes.iter()) {
         if done % 4096 == 0 {
             session.gate.progress(Pass::Four, done, total)?;
@@ -47,6 +48,19 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
         count(session, ino)?;
     }
     Ok(())
+}
+
+/// Inodes in use with other counts than one name and one link, and those that hold values of
+/// attributes, which have no name.
+fn uncommon(facts: &Facts) -> Bits {
+    let mut inodes = facts.inodes.without(&facts.named);
+    let counted = facts.links.keys().chain(facts.names.keys()).map(|it| u64::from(it.get()));
+    for nr in counted.chain(facts.ea_inodes.iter()) {
+        if facts.inodes.contains(nr) {
+            inodes.insert(nr);
+        }
+    }
+    inodes
 }
 
 fn read(session: &Session<'_, '_>, ino: InodeNr) -> Result<(Vec<u8>, RawInode)> {
@@ -157,6 +171,7 @@ impl Session<'_, '_> {
         let nr = u64::from(ino.get());
         facts.inodes.remove(nr);
         facts.regular.remove(nr);
+        facts.symlinks.remove(nr);
         facts.bad_mode.remove(nr);
         facts.ea_inodes.remove(nr);
         facts.links.remove(&ino);

@@ -14,7 +14,6 @@ use crate::{
 };
 use ext4_ondisk::{bitmap, group_desc::GroupFlags};
 use ext4_units::{BlockNr, GroupNr};
-use std::iter::Peekable;
 
 /// What one kind of bitmap is compared by.
 struct Kind {
@@ -72,8 +71,6 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
 
 fn groups(session: &mut Session<'_, '_>, [used, metadata, inodes]: &[Bits; 3]) -> Result<()> {
     let geo = session.geo;
-    let mut used = used.iter().peekable();
-    let mut inodes = inodes.iter().peekable();
     let mut directories = session.facts.directories.keys().copied().collect::<Vec<_>>();
     directories.reverse();
     let (mut free_clusters, mut free_inodes) = (0_u64, 0_u32);
@@ -91,7 +88,7 @@ fn groups(session: &mut Session<'_, '_>, [used, metadata, inodes]: &[Bits; 3]) -
             n_full: geo.clusters_per_group,
             first: blocks.start.0,
             per_bit: geo.cluster_ratio().into(),
-            expected: take_bits(&mut used, first, n_bits, size),
+            expected: bits_of(used, first, n_bits, size),
         };
         let n_free = bitmap::count_clear(&map.expected, n_bits);
         let own = metadata_bits(session, metadata, &map);
@@ -101,7 +98,7 @@ fn groups(session: &mut Session<'_, '_>, [used, metadata, inodes]: &[Bits; 3]) -
 
         let n_inodes = geo.inodes_per_group;
         let first = u64::from(group.0) * u64::from(n_inodes) + 1;
-        let mut expected = take_bits(&mut inodes, first, n_inodes, size);
+        let mut expected = bits_of(inodes, first, n_inodes, size);
         if group.0 == 0 {
             bitmap::set_range(&mut expected, 0, (geo.first_ino - 1).min(n_inodes));
         }
@@ -139,38 +136,21 @@ fn groups(session: &mut Session<'_, '_>, [used, metadata, inodes]: &[Bits; 3]) -
     totals(session, free_clusters << geo.cluster_ratio_bits, free_inodes)
 }
 
-/// The next `n_bits` numbers from `first` on as a bitmap with its padding set.
-fn take_bits(
-    numbers: &mut Peekable<impl Iterator<Item = u64>>,
-    first: u64,
-    n_bits: u32,
-    size: usize,
-) -> Vec<u8> {
+/// The `n_bits` numbers from `first` on as a bitmap with its padding set.
+fn bits_of(numbers: &Bits, first: u64, n_bits: u32, size: usize) -> Vec<u8> {
     let mut bits = vec![0; size];
-    let end = first + u64::from(n_bits);
-    while numbers.next_if(|n| *n < first).is_some() {}
-    let mut run: Option<(u32, u32)> = None;
-    while let Some(n) = numbers.next_if(|n| *n < end) {
-        let bit = u32::try_from(n - first).unwrap_or(u32::MAX);
-        match &mut run {
-            Some((_, end)) if *end == bit => *end += 1,
-            _ => {
-                if let Some((from, to)) = run.replace((bit, bit + 1)) {
-                    bitmap::set_range(&mut bits, from, to);
-                }
-            }
-        }
-    }
-    if let Some((from, to)) = run {
-        bitmap::set_range(&mut bits, from, to);
-    }
+    numbers.copy_to(first, n_bits, &mut bits);
     let all = u32::try_from(size * 8).unwrap_or(u32::MAX);
     bitmap::set_range(&mut bits, n_bits, all);
     bits
 }
 
 fn last_set(bits: &[u8], n_bits: u32) -> Option<u32> {
-    (0..n_bits).rev().find(|&bit| bitmap::is_set(bits, bit))
+    let bytes = bits.get(..n_bits.div_ceil(8) as usize).unwrap_or(bits);
+    // Most of a bitmap that has room is zeros at its end: that is passed over fast.
+    let used = bytes.iter().rposition(|it| *it != 0).map_or(0, |at| (at + 1) * 8);
+    let end = n_bits.min(u32::try_from(used).unwrap_or(u32::MAX));
+    (0..end).rev().find(|&bit| bitmap::is_set(bits, bit))
 }
 
 /// What a group with an unused bitmap has in use all the same: the filesystem's own structures.
@@ -212,7 +192,7 @@ fn compare(session: &mut Session<'_, '_>, kind: &Kind, map: &Map, own: &[u8]) ->
     };
     let mut is_changed = is_uninit;
     is_changed |= check_sum(session, kind, map, &bits, is_uninit)?;
-    let mut at = 0;
+    let mut at = if bits == map.expected { map.n_bits } else { 0 };
     while let Some((from, to, is_set)) = next_difference(&bits, &map.expected, at, map.n_bits) {
         at = to;
         let [one, run] = if is_set { kind.used } else { kind.free };
@@ -346,8 +326,13 @@ mod tests {
 
     #[test]
     fn numbers_become_bits_and_the_padding_is_set() {
-        let mut numbers = [3, 9, 10, 11, 15, 16].into_iter().peekable();
-        assert_eq!(take_bits(&mut numbers, 8, 6, 2), [0b1100_1110, 0xFF]);
-        assert_eq!(take_bits(&mut numbers, 14, 6, 1), [0b1100_0110]);
+        let mut numbers = Bits::default();
+        for n in [3, 9, 10, 11, 15, 16] {
+            numbers.insert(n);
+        }
+        assert_eq!(bits_of(&numbers, 8, 6, 2), [0b1100_1110, 0xFF]);
+        assert_eq!(bits_of(&numbers, 14, 6, 1), [0b1100_0110]);
+        assert_eq!(last_set(&[0b1100_1110, 0, 0], 24), Some(7));
+        assert_eq!((last_set(&[0b1100_1110, 0x80], 15), last_set(&[0; 3], 24)), (Some(7), None));
     }
 }

@@ -1,10 +1,6 @@
 //! What one inode brings, and what all of them brought together.
 
-use super::{
-    bad_blocks::Part,
-    claims::{Ascending, Claims},
-    map::OldMap,
-};
+use super::{bad_blocks::Part, map::OldMap};
 use crate::{
     bits::Bits,
     facts::{Directory, Facts, Run, Usage, XattrBlock},
@@ -20,6 +16,8 @@ pub(super) struct Found {
     pub(super) is_used: bool,
     /// A regular file.
     pub(super) is_regular: bool,
+    /// A symbolic link.
+    pub(super) is_symlink: bool,
     /// Pass 2 looks at it again.
     pub(super) is_odd: bool,
     /// No kind that exists.
@@ -89,18 +87,22 @@ pub(super) struct Attributes {
 /// What all inodes brought.
 #[derive(Debug, Default)]
 pub(super) struct Harvest {
-    pub(super) claims: Claims,
+    /// Clusters that somebody claims.
+    pub(super) claims: Bits,
+    /// Clusters that were claimed when they were claimed already.
+    twice: Bits,
     pub(super) attributes: BTreeMap<BlockNr, Attributes>,
     pub(super) suspects: Vec<InodeNr>,
     pub(super) moves: Vec<(GroupNr, Part)>,
     pub(super) old_maps: Vec<(InodeNr, OldMap)>,
-    inodes: Ascending,
-    regular: Ascending,
+    inodes: Bits,
+    regular: Bits,
+    symlinks: Bits,
     odd: Bits,
     bad_mode: Bits,
     bad_kind: Bits,
     hidden: Bits,
-    ea_inodes: Ascending,
+    ea_inodes: Bits,
     has_large: bool,
     has_large_dir: bool,
     links: BTreeMap<InodeNr, u16>,
@@ -110,25 +112,30 @@ pub(super) struct Harvest {
 }
 
 impl Harvest {
+    /// Claims a run of clusters.
+    pub(super) fn claim(&mut self, start: u64, len: u64) {
+        self.claims.claim(start, len, &mut self.twice);
+    }
+
     /// Adds what an inode brings.
     pub(super) fn take(&mut self, ino: InodeNr, found: &mut Found) {
         let nr = u64::from(ino.get());
         for (start, len) in found.claims.drain(..) {
-            self.claims.add(start, len);
+            self.claim(start, len);
         }
         for cluster in found.misaligned.drain(..) {
-            self.claims.twice.insert(cluster);
+            self.twice.insert(cluster);
         }
         if !found.is_used {
             return;
         }
         self.moves.append(&mut found.moves);
         self.old_maps.extend(found.old_map.take().map(|map| (ino, map)));
-        self.inodes.add(nr);
-        if found.is_regular {
-            self.regular.add(nr);
-        }
         for (is_in, set) in [
+            (true, &mut self.inodes),
+            (found.is_regular, &mut self.regular),
+            (found.is_symlink, &mut self.symlinks),
+            (found.is_ea_inode, &mut self.ea_inodes),
             (found.is_odd, &mut self.odd),
             (found.is_bad_mode, &mut self.bad_mode),
             (found.is_bad_kind, &mut self.bad_kind),
@@ -137,9 +144,6 @@ impl Harvest {
             if is_in {
                 set.insert(nr);
             }
-        }
-        if found.is_ea_inode {
-            self.ea_inodes.add(nr);
         }
         self.has_large |= found.is_large;
         self.has_large_dir |= found.is_large_dir;
@@ -165,7 +169,7 @@ impl Harvest {
 
     /// Adds what another thread harvested.
     pub(super) fn merge(&mut self, other: Self) {
-        self.claims.merge(other.claims);
+        self.claims.merge(other.claims, &mut self.twice);
         for (blk, theirs) in other.attributes {
             let found = theirs.found;
             let known = self.attributes.entry(blk).or_insert(Attributes { found: 0, ..theirs });
@@ -174,18 +178,19 @@ impl Harvest {
         self.suspects.extend(other.suspects);
         self.moves.extend(other.moves);
         self.old_maps.extend(other.old_maps);
-        self.inodes.merge(other.inodes);
-        self.regular.merge(other.regular);
-        self.ea_inodes.merge(other.ea_inodes);
+        let mut both = Bits::default();
         for (ours, theirs) in [
+            (&mut self.twice, other.twice),
+            (&mut self.inodes, other.inodes),
+            (&mut self.regular, other.regular),
+            (&mut self.symlinks, other.symlinks),
+            (&mut self.ea_inodes, other.ea_inodes),
             (&mut self.odd, other.odd),
             (&mut self.bad_mode, other.bad_mode),
             (&mut self.bad_kind, other.bad_kind),
             (&mut self.hidden, other.hidden),
         ] {
-            for n in theirs.iter() {
-                ours.insert(n);
-            }
+            ours.merge(theirs, &mut both);
         }
         self.has_large |= other.has_large;
         self.has_large_dir |= other.has_large_dir;
@@ -204,22 +209,23 @@ impl Harvest {
     /// Gives all of it to the passes that follow. `ratio_bits`: blocks of a cluster.
     pub(super) fn into_facts(mut self, facts: &mut Facts, ratio_bits: u32) {
         for (blk, attributes) in &mut self.attributes {
-            self.claims.add(blk.0 >> ratio_bits, 1);
+            self.claims.claim(blk.0 >> ratio_bits, 1, &mut self.twice);
             for ea in attributes.ea_refs.drain(..) {
                 *self.ea_refs.entry(ea).or_insert(0) += 1;
             }
             let Attributes { found, refcount, .. } = *attributes;
             facts.xattr_blocks.insert(*blk, XattrBlock { found, refcount });
         }
-        facts.shared = std::mem::take(&mut self.claims.twice);
-        facts.used = self.claims.into_bits();
-        facts.inodes = self.inodes.into_bits();
-        facts.regular = self.regular.into_bits();
+        facts.shared = self.twice;
+        facts.used = self.claims;
+        facts.inodes = self.inodes;
+        facts.regular = self.regular;
+        facts.symlinks = self.symlinks;
         facts.odd = self.odd;
         facts.bad_mode = self.bad_mode;
         facts.bad_kind = self.bad_kind;
         facts.hidden = self.hidden;
-        facts.ea_inodes = self.ea_inodes.into_bits();
+        facts.ea_inodes = self.ea_inodes;
         facts.has_large_file = self.has_large;
         facts.has_large_dir = self.has_large_dir;
         facts.links = self.links;

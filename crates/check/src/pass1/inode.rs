@@ -380,6 +380,7 @@ impl Check<'_> {
             }
             FileType::Regular => self.found.is_regular = true,
             FileType::Symlink if self.is_good_symlink()? => {
+                self.found.is_symlink = true;
                 self.immutable()?;
                 return Ok(self.has_flag(InodeFlags::INLINE_DATA));
             }

@@ -136,6 +136,7 @@ impl Leaf<'_, '_> {
             ask: &mut *ask,
             report,
             is_changed: false,
+            room: Vec::new(),
         };
         let mut area = Area::new(&mut bytes[..len], size, inodes);
         entries.check(&mut area, expect)?;

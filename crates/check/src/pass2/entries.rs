@@ -26,6 +26,9 @@ use std::collections::HashMap;
 /// The least bytes of an encrypted name.
 const ENCRYPTED_MIN: usize = 16;
 
+/// Names that were met, and their inodes.
+type Seen = HashMap<Vec<u8>, u32>;
+
 /// The check of one run of records.
 pub(crate) struct Entries<'e, 'v> {
     pub(crate) view: View<'v>,
@@ -37,6 +40,8 @@ pub(crate) struct Entries<'e, 'v> {
     pub(crate) report: &'e mut Report,
     /// Something in the run was changed.
     pub(crate) is_changed: bool,
+    /// Room for a name.
+    pub(crate) room: Vec<u8>,
 }
 
 /// Which of the first two entries is expected next.
@@ -51,7 +56,8 @@ impl Entries<'_, '_> {
     /// Walks the records from the first to the end of the area.
     pub(crate) fn check(&mut self, area: &mut Area<'_>, mut expect: Expect) -> Result<()> {
         let (mut offset, mut before) = (0, None);
-        let mut seen: HashMap<Vec<u8>, u32> = HashMap::new();
+        // Names of one block are nearly always different, and that is seen at a glance.
+        let mut seen = area.may_have_twins().then(Seen::new);
         while offset < area.len() {
             let sound = area.fields(offset).filter(|it| area.is_sound(it));
             let Some(it) = sound else {
@@ -217,36 +223,42 @@ impl Entries<'_, '_> {
         self.is_changed = true;
     }
 
-    fn name(
-        &mut self,
-        area: &mut Area<'_>,
-        it: &Fields,
-        seen: &mut HashMap<Vec<u8>, u32>,
-    ) -> Result<()> {
+    fn name(&mut self, area: &mut Area<'_>, it: &Fields, seen: &mut Option<Seen>) -> Result<()> {
         if it.ino == 0 {
             return Ok(());
         }
-        let name = area.name(it).to_vec();
-        let problem = match &*name {
+        let mut name = std::mem::take(&mut self.room);
+        name.clear();
+        name.extend_from_slice(area.name(it));
+        let result = self.named(area, it, &mut name, seen);
+        self.room = name;
+        result
+    }
+
+    fn named(
+        &mut self,
+        area: &mut Area<'_>,
+        it: &Fields,
+        name: &mut Vec<u8>,
+        seen: &mut Option<Seen>,
+    ) -> Result<()> {
+        let problem = match name.as_slice() {
             b"" => Some(&NULL_NAME),
             b"." => Some(&DUPLICATE_DOT),
             b".." => Some(&DUPLICATE_DOTDOT),
             _ => None,
         };
         if let Some(problem) = problem {
-            if self.ask_name(problem, it, &name, "", "")? {
+            if self.ask_name(problem, it, name, "", "")? {
                 self.clear(area, it);
                 return Ok(());
             }
             self.count(it.ino);
             return Ok(());
         }
-        let Some(ino) = self.target(area, it, &name)? else { return Ok(()) };
-        let name = self.bytes_of_name(area, it, name)?;
-        if !self.kind(area, it, &name, ino)? {
-            return Ok(());
-        }
-        if !self.is_unique(area, it, name, ino, seen)? {
+        let Some(ino) = self.target(area, it, name)? else { return Ok(()) };
+        self.bytes_of_name(area, it, name)?;
+        if !self.kind(area, it, name, ino)? || !self.is_unique(area, it, name, ino, seen)? {
             return Ok(());
         }
         if self.view.facts.directories.contains_key(&ino) {
@@ -307,14 +319,14 @@ impl Entries<'_, '_> {
         &mut self,
         area: &mut Area<'_>,
         it: &Fields,
-        name: Vec<u8>,
-    ) -> Result<Vec<u8>> {
+        name: &mut Vec<u8>,
+    ) -> Result<()> {
         let is_bad = |byte: &u8| matches!(byte, 0 | b'/');
         if self.known.is_encrypted || !name.iter().any(is_bad) {
-            return Ok(name);
+            return Ok(());
         }
-        if !self.ask_name(&BAD_NAME, it, &name, "", "")? {
-            return Ok(name);
+        if !self.ask_name(&BAD_NAME, it, name, "", "")? {
+            return Ok(());
         }
         for byte in area.name_mut(it).iter_mut().filter(|it| is_bad(it)) {
             *byte = b'.';
@@ -322,7 +334,9 @@ impl Entries<'_, '_> {
         self.is_changed = true;
         // The hash of the name is another one.
         self.report.is_to_rebuild |= self.known.is_indexed;
-        Ok(area.name(it).to_vec())
+        name.clear();
+        name.extend_from_slice(area.name(it));
+        Ok(())
     }
 
     /// Compares the kind the name tells, and looks whether a directory has another name already.
@@ -388,16 +402,17 @@ impl Entries<'_, '_> {
         &mut self,
         area: &mut Area<'_>,
         it: &Fields,
-        name: Vec<u8>,
+        name: &[u8],
         ino: InodeNr,
-        seen: &mut HashMap<Vec<u8>, u32>,
+        seen: &mut Option<Seen>,
     ) -> Result<bool> {
-        let Some(&other) = seen.get(&name) else {
-            seen.insert(name, it.ino);
+        let Some(seen) = seen else { return Ok(true) };
+        let Some(&other) = seen.get(name) else {
+            seen.insert(name.to_vec(), it.ino);
             return Ok(true);
         };
         if other == it.ino {
-            if self.ask_name(&DUPLICATE, it, &name, "", "")? {
+            if self.ask_name(&DUPLICATE, it, name, "", "")? {
                 self.clear(area, it);
                 return Ok(false);
             }
@@ -405,14 +420,14 @@ impl Entries<'_, '_> {
         }
         let found = format!("inode {other} too");
         if self.known.is_encrypted {
-            if self.ask_name(&NOT_UNIQUE_HIDDEN, it, &name, found, "")? {
+            if self.ask_name(&NOT_UNIQUE_HIDDEN, it, name, found, "")? {
                 self.clear(area, it);
                 return Ok(false);
             }
             return Ok(true);
         }
-        if self.ask_name(&NOT_UNIQUE, it, &name, found, "")? {
-            let new = other_name(&name, it, ino, seen);
+        if self.ask_name(&NOT_UNIQUE, it, name, found, "")? {
+            let new = other_name(name, it, ino, seen);
             area.name_mut(&Fields { name_len: new.len(), ..*it }).copy_from_slice(&new);
             if let Some(len) = area.bytes.get_mut(it.offset + 6) {
                 *len = u8::try_from(new.len()).unwrap_or(u8::MAX);
@@ -426,7 +441,7 @@ impl Entries<'_, '_> {
 }
 
 /// A name like this one that is still free, as long as the record has room for: `name~0`.
-fn other_name(name: &[u8], it: &Fields, ino: InodeNr, seen: &HashMap<Vec<u8>, u32>) -> Vec<u8> {
+fn other_name(name: &[u8], it: &Fields, ino: InodeNr, seen: &Seen) -> Vec<u8> {
     let room = (it.rec_len - HEADER_LEN).min(255);
     let tails = (0..1000).map(|nr| format!("~{nr}")).chain([format!("~{ino}")]);
     for tail in tails {

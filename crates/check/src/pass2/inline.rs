@@ -50,6 +50,7 @@ pub(crate) fn check(
             ask: &mut *ask,
             report: &mut *report,
             is_changed: false,
+            room: Vec::new(),
         };
         let whole = area.len() & !3;
         entries.check(&mut Area::new(&mut area[..whole], size, inodes), Expect::Name)?;

@@ -65,6 +65,38 @@ impl<'b> Area<'b> {
         self.bytes.get(from..from + it.name_len).unwrap_or_default()
     }
 
+    /// Whether two records may have the same name: false only when all of them are sound, their names
+    /// are different, and none has a byte that no name has.
+    pub(crate) fn may_have_twins(&self) -> bool {
+        // Places of names, by hash: one step for each name, so a few more than that mean that somebody
+        // made names for this.
+        let n = (self.len() / MIN_REC_LEN).max(1).next_power_of_two() * 2;
+        let mut places = vec![u16::MAX; n];
+        let mut steps = 4 * n;
+        let mut offset = 0;
+        while offset < self.len() {
+            let Some(it) = self.fields(offset).filter(|it| self.is_sound(it)) else { return true };
+            offset = it.end();
+            let name = self.name(&it);
+            if it.ino == 0 {
+                continue;
+            }
+            let Some(hash) = hash(name) else { return true };
+            let Ok(place) = u16::try_from(it.offset / 4) else { return true };
+            let mut at = usize::from(hash) % n;
+            while let Some(other) = places.get(at).filter(|other| **other != u16::MAX) {
+                let other = self.fields(usize::from(*other) * 4);
+                steps -= 1;
+                if steps == 0 || other.is_none_or(|it| self.name(&it) == name) {
+                    return true;
+                }
+                at = (at + 1) % n;
+            }
+            places[at] = place;
+        }
+        false
+    }
+
     pub(crate) fn name_mut(&mut self, it: &Fields) -> &mut [u8] {
         let from = it.offset + HEADER_LEN;
         self.bytes.get_mut(from..from + it.name_len).unwrap_or_default()
@@ -164,6 +196,21 @@ impl<'b> Area<'b> {
     }
 }
 
+/// A hash of a name; `None` for one with a byte that no name has.
+fn hash(name: &[u8]) -> Option<u16> {
+    let mut hash = 0_u64;
+    for chunk in name.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        if chunk.iter().any(|it| matches!(it, 0 | b'/')) {
+            return None;
+        }
+        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        hash ^= hash >> 32;
+    }
+    Some((hash >> 48) as u16)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +247,20 @@ mod tests {
         let mut area = Area::new(&mut bytes, BlockSize::MIN, 100);
         assert_eq!(area.salvage(16, Some(0)), 36);
         assert_eq!(area.fields(0).unwrap().end(), 36);
+    }
+
+    #[test]
+    fn twins_are_seen() {
+        let twins = |names: &[&[u8]]| {
+            let mut bytes: Vec<u8> = names.iter().flat_map(|it| record(12, 20, it)).collect();
+            Area::new(&mut bytes, BlockSize::MIN, 100).may_have_twins()
+        };
+        assert!(!twins(&[b"first", b"second", b"first1", b"firs"]));
+        assert!(twins(&[b"first", b"second", b"first"]));
+        assert!(twins(&[b"a/b"]) && twins(&[b"a\0b"]));
+        let mut broken = record(12, 16, b"first");
+        broken[4] = 7;
+        assert!(Area::new(&mut broken, BlockSize::MIN, 100).may_have_twins());
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl Session<'_, '_> {
         self.write_inode(ino, &vec![0; self.format.inode_size()])?;
         self.facts.inodes.insert(ino.get().into());
         self.facts.regular.remove(ino.get().into());
+        self.facts.symlinks.remove(ino.get().into());
         self.facts.bad_mode.remove(ino.get().into());
         let known =
             Directory { parent: Some(parent), dotdot: Some(parent), ..Directory::default() };
