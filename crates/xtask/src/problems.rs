@@ -23,6 +23,16 @@ const OTHERS: &[(u32, &str)] = &[
     (0x01_0087, "raised by e2fsck only where it makes an extent anew itself"),
     (0x01_4006, "not an inconsistency: a tree that could be lower is as good"),
     (0x01_4007, "not an inconsistency: a tree that could be narrower is as good"),
+    (0x02_0005, "an inode table with bad blocks is moved before names are read"),
+    (
+        0x02_0014,
+        "a name has at most 255 bytes: its length is one byte, the next one tells the kind",
+    ),
+    (0x02_001D, "a record that does not end in its block is no record: directory-corrupted"),
+    (
+        0x02_0045,
+        "an index is checked against the very blocks that the map has: there are no others",
+    ),
     (0x03_0002, "lost+found grows as any directory does; nothing is asked"),
 ];
 

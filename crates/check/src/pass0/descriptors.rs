@@ -6,9 +6,12 @@
 use super::table;
 use crate::{
     Place, Result,
-    problem::pass0::{
-        BLOCK_BITMAP_PLACE, DESCRIPTOR_CHECKSUM, DESCRIPTOR_COPY, DESCRIPTOR_UNINIT,
-        INODE_BITMAP_PLACE, INODE_TABLE_PLACE, ITABLE_UNUSED, LAST_GROUP_UNINIT,
+    problem::{
+        pass0::{
+            BLOCK_BITMAP_PLACE, DESCRIPTOR_CHECKSUM, DESCRIPTOR_COPY, DESCRIPTOR_UNINIT,
+            INODE_BITMAP_PLACE, INODE_TABLE_PLACE, ITABLE_UNUSED, LAST_GROUP_UNINIT,
+        },
+        pass5::INODE_UNINIT,
     },
     session::Session,
 };
@@ -278,7 +281,19 @@ fn check_unused(
         desc.flags.remove(GroupFlags::BLOCK_UNINIT);
         is_changed = true;
     }
-    let most = desc.free_inodes.min(session.geo.inodes_per_group);
+    // The filesystem's own inodes are in the first group, the root among them: not to look there would
+    // be the end of everything.
+    let own = if group.0 == 0 { session.geo.first_ino - 1 } else { 0 };
+    if has_marks
+        && own > 0
+        && desc.flags.contains(GroupFlags::INODE_UNINIT)
+        && session.fix(&INODE_UNINIT, place(), "", "")?
+    {
+        desc.flags.remove(GroupFlags::INODE_UNINIT);
+        desc.itable_unused = 0;
+        is_changed = true;
+    }
+    let most = desc.free_inodes.min(session.geo.inodes_per_group.saturating_sub(own));
     if has_marks
         && desc.itable_unused > most
         && session.fix(&ITABLE_UNUSED, place(), desc.itable_unused, format!("at most {most}"))?

@@ -104,8 +104,12 @@ impl Check<'_> {
     }
 
     /// `i_size`, both halves, whatever the kind is.
+    /// `i_size`; of a directory that may not be large the low half, as pass 2 clears the other.
     pub(super) fn size(&self) -> u64 {
-        u64::from(self.raw.i_size_high.get()) << 32 | u64::from(self.raw.i_size_lo.get())
+        let is_low =
+            self.kind() == FileType::Directory && !self.features.has_incompat(Incompat::LARGEDIR);
+        let high = if is_low { 0 } else { self.raw.i_size_high.get() };
+        u64::from(high) << 32 | u64::from(self.raw.i_size_lo.get())
     }
 
     pub(super) fn set_size(&mut self, size: u64) {
@@ -358,8 +362,8 @@ impl Check<'_> {
         let has_high_acl = is_linux
             && !features.has_incompat(Incompat::BIT64)
             && self.raw.l_i_file_acl_high.get() != 0;
-        let has_high_blocks = is_linux
-            && !features.has_ro_compat(RoCompat::HUGE_FILE)
+        // The Hurd has numbers of fragments there.
+        let has_high_blocks = (!is_linux || !features.has_ro_compat(RoCompat::HUGE_FILE))
             && self.raw.l_i_blocks_high.get() != 0;
         self.found.is_odd |=
             self.raw.i_obso_faddr.get() != 0 || is_large_dir || has_high_acl || has_high_blocks;

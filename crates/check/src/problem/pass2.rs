@@ -15,9 +15,6 @@ super::problems! {
     LINK_DOT: "entry-self", Some(0x02_0004), Damage, Stop,
         "name for the directory itself", "clear the name",
         "Besides `.` a directory has no name in itself: it would be its own parent.";
-    BAD_BLOCK_INODE: "entry-inode-in-bad-block", Some(0x02_0005), Damage, Stop,
-        "name for an inode that lies in a bad block", "clear the name",
-        "The inode's part of the table is on the list of bad blocks.";
     LINK_DIRECTORY: "entry-second-parent", Some(0x02_0006), Damage, Stop,
         "second name for a directory", "clear the name",
         "A directory has one name; the one that was met first counts.";
@@ -64,9 +61,6 @@ super::problems! {
         "directory block is damaged", "save what holds together",
         "The records of the block do not follow each other to its end. Names that hold together are \
          kept; files whose names were lost come to lost+found.";
-    NAME_LONG: "entry-name-long", Some(0x02_0014), Damage, Stop,
-        "name is too long", "cut it off",
-        "A name has 255 bytes at the most.";
     HOLE: "directory-hole", Some(0x02_0015), Damage, Stop,
         "directory has a block that is not mapped", "give it an empty one",
         "Each block of a directory up to its size is mapped.";
@@ -88,9 +82,6 @@ super::problems! {
     DUPLICATE_DOTDOT: "dotdot-duplicate", Some(0x02_001B), Damage, Stop,
         "second `..`", "clear it",
         "`..` is the second entry and nothing else.";
-    FINAL_RECLEN: "directory-end", Some(0x02_001D), Damage, Stop,
-        "the last record does not end with the block", "correct it",
-        "The records of a block follow each other to its very end.";
     SPLIT_DOT: "dot-room", Some(0x02_0024), Accounting, Stop,
         "`.` takes more room than it needs", "split it",
         "`.` has 12 bytes; what follows is the entry of `..`.";
@@ -167,9 +158,6 @@ super::problems! {
     BLOCKS_HIGH: "inode-blocks-high", Some(0x02_0044), Damage, Stop,
         "the high half of i_blocks is set without the feature huge_file", "clear it",
         "Without the feature i_blocks has 32 bits.";
-    INDEX_UNEXPECTED: "index-unexpected", Some(0x02_0045), Accounting, Stop,
-        "block of an index in a directory without one", "make the index anew",
-        "The block looks like a part of an index, and holds no names.";
     INODE_IN_UNINIT: "entry-inode-uninit", Some(0x02_0046), Accounting, Fix,
         "name for an inode of a group that is said to have none", "look at the group's inodes",
         "The flag INODE_UNINIT says that no inode of the group is in use. It is cleared, and all \

@@ -193,6 +193,21 @@ pub(crate) fn with_superblock(image: &Image, edit: impl FnOnce(&mut RawSuperbloc
     })
 }
 
+/// The image with the descriptor of a group changed, its checksum right.
+pub(crate) fn with_descriptor(
+    image: &Image,
+    group: u32,
+    edit: impl FnOnce(&mut GroupDesc),
+) -> Image {
+    let frame = Frame::of(image);
+    let format = DescFormat::new(&frame.sb);
+    let mut desc = *frame.desc(group);
+    edit(&mut desc);
+    let (blk, offset) = frame.geo.desc_place(GroupNr(group));
+    let at = byte(&frame.geo, blk) + offset;
+    changed(image, |bytes| desc.encode(&mut bytes[at..], GroupNr(group), &format))
+}
+
 /// A word of some bytes.
 pub(crate) fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
