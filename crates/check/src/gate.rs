@@ -149,6 +149,22 @@ impl<'a> Gate<'a> {
         Ok(answer == Answer::Yes)
     }
 
+    /// Tells of what only a newer program should touch. Yes ends the run; no is an answer as good:
+    /// nothing is left by it, and what follows mends.
+    pub(crate) fn stop(
+        &mut self,
+        problem: &'static Problem,
+        place: Place,
+        found: &str,
+    ) -> Result<()> {
+        let left = self.left;
+        if self.fix(problem, place, found, "")? {
+            return Err(Error::Unsupported(format!("{}: {found}", problem.text)));
+        }
+        self.left = left;
+        Ok(())
+    }
+
     /// Tells of a problem that cannot be mended.
     pub(crate) fn leave(
         &mut self,

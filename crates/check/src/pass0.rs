@@ -15,6 +15,7 @@ pub(crate) mod special;
 mod superblock;
 mod table;
 mod todo;
+mod visible;
 
 pub(crate) use {journal::write_empty as write_empty_journal, todo::Todo};
 
@@ -62,6 +63,7 @@ pub(crate) fn open<'r, 'a>(
     journal::recover(&mut session)?;
     descriptors::check(&mut session, &bad)?;
     journal::check(&mut session)?;
+    visible::quota(&mut session)?;
     mmp::check(&mut session)?;
     resize::check(&mut session)?;
     orphans::check(&mut session)?;

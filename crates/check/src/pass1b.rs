@@ -17,12 +17,15 @@ use ext4_ondisk::{
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
 use std::collections::BTreeMap;
 
+/// The resize inode, whose blocks are the filesystem's own.
+const RESIZE: u32 = 7;
+
 /// Who has a cluster besides the filesystem itself, and how often.
 #[derive(Clone, Debug, Default)]
 struct Owners {
     /// Inodes with contents or blocks of their map in it, each once for every time.
     inodes: Vec<InodeNr>,
-    /// Somebody has it who keeps it: the filesystem, the journal, a block of attributes.
+    /// Somebody has it who keeps it: the filesystem, a file of its own, a block of attributes.
     is_kept: bool,
 }
 
@@ -72,7 +75,6 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
         let Ok(bytes) = session.read_inode(ino) else { continue };
         let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { continue };
         let is_special = ino != InodeNr::ROOT && ino.get() < session.geo.first_ino;
-        let is_journal = is_special && ino.get() == session.raw.s_journal_inum.get();
         let mut is_sharer = false;
         for piece in pieces(&session.image, &session.geo, &inode) {
             let mut before = None;
@@ -82,8 +84,8 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
                     continue;
                 }
                 let Some(it) = owners.get_mut(&cluster) else { continue };
-                // The journal keeps its blocks, but not those of the filesystem itself, and none twice.
-                let is_keeper = is_special && !(is_journal && it.is_kept);
+                // Of the filesystem's own files the first one keeps it: bad blocks stay where they are.
+                let is_keeper = is_special && (!it.is_kept || ino.get() == RESIZE);
                 if is_keeper || piece.what == What::Attributes {
                     it.is_kept = true;
                 } else {

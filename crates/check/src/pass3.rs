@@ -14,7 +14,8 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     if !session.facts.directories.contains_key(&InodeNr::ROOT)
         && session.fix(&NO_ROOT, Place::inode(InodeNr::ROOT), "", "")?
     {
-        session.fill_directory(InodeNr::ROOT, InodeNr::ROOT, 0o755)?;
+        let result = session.fill_directory(InodeNr::ROOT, InodeNr::ROOT, 0o755);
+        session.tolerate(Place::inode(InodeNr::ROOT), result)?;
     }
     let result = session.lost_found().map(drop);
     session.tolerate(Place::inode(InodeNr::ROOT), result)?;

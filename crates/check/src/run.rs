@@ -132,8 +132,9 @@ fn round(
     pass2::run(&mut session)?;
     pass3::run(&mut session)?;
     pass4::run(&mut session)?;
-    pass5::run(&mut session)?;
+    // What pass 6 takes is in the bitmaps that pass 5 compares.
     pass6::run(&mut session)?;
+    pass5::run(&mut session)?;
     if session.gate.fixed_in_round == 0 && session.gate.left == 0 {
         let has_repaired = session.gate.fixed > 0;
         finish::run(&mut session, has_repaired)?;

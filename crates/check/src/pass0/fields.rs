@@ -3,10 +3,7 @@
 
 use crate::{
     Problem, Result,
-    problem::pass0::{
-        FIRST_DATA_BLOCK, FIRST_META_BG, GROUP_SIZE, INODES_COUNT, SUPERBLOCK_FIELD,
-        TOO_MANY_INODES,
-    },
+    problem::pass0::{FIRST_DATA_BLOCK, FIRST_META_BG, GROUP_SIZE, INODES_COUNT, SUPERBLOCK_FIELD},
 };
 use ext4_blockdev::{BlockDevice, Overlay};
 use ext4_ondisk::{
@@ -72,6 +69,18 @@ pub(super) fn next(raw: &RawSuperblock, overlay: &Overlay) -> Result<Option<Mend
         }));
     }
     Ok(counts(raw, overlay.len(), bytes, has(Incompat::META_BG)))
+}
+
+/// How many inodes there would be, where that is more than a number of an inode can tell.
+pub(super) fn too_many_inodes(raw: &RawSuperblock) -> Option<u64> {
+    let is_one = raw.s_magic.get() == RawSuperblock::MAGIC;
+    let is_64bit = raw.s_feature_incompat.get() & Incompat::BIT64.bits() != 0;
+    let blocks = if is_64bit { raw.blocks_count() } else { u64::from(raw.s_blocks_count_lo.get()) };
+    let blocks = blocks.checked_sub(raw.s_first_data_block.get().into()).filter(|_| is_one)?;
+    let per_group = u64::from(raw.s_blocks_per_group.get());
+    let groups = blocks.checked_add(per_group.checked_sub(1)?)? / per_group;
+    let inodes = groups.saturating_mul(raw.s_inodes_per_group.get().into());
+    (inodes > u64::from(u32::MAX)).then_some(inodes)
 }
 
 /// Everything but the magic is right, which the checksum tells.
@@ -174,9 +183,8 @@ fn counts(raw: &RawSuperblock, len: u64, bytes: u32, has_meta_bg: bool) -> Optio
     }
     let right = u64::from(per_group).checked_mul(groups)?;
     if right != u64::from(inodes) {
-        let problem = if right > u64::from(u32::MAX) { &TOO_MANY_INODES } else { &INODES_COUNT };
         let right = u32::try_from(right).ok()?;
-        return mend(problem, inodes, right, raw, |it| it.s_inodes_count.set(right));
+        return mend(&INODES_COUNT, inodes, right, raw, |it| it.s_inodes_count.set(right));
     }
     let reserved = raw.s_reserved_gdt_blocks.get();
     if u32::from(reserved) > bytes / 4 {

@@ -6,14 +6,16 @@
 use super::{
     journal_device,
     special::{self, Special},
+    visible,
 };
 use crate::{
     Error, Place, Result,
     problem::pass0::{
         JOURNAL_BACKUP, JOURNAL_ERRNO, JOURNAL_INODE, JOURNAL_MAP_LOST, JOURNAL_NOT_EMPTY,
         JOURNAL_REPLAY, JOURNAL_RUN_DEFAULT, JOURNAL_SHARED, JOURNAL_SUPERBLOCK,
-        JOURNAL_TRANSACTION, JOURNAL_UNKNOWN_INCOMPAT, JOURNAL_UNKNOWN_RO, JOURNAL_UNKNOWN_TYPE,
-        JOURNAL_V2_FIELDS, JOURNAL_WITHOUT_FEATURE, RECOVERY_WITHOUT_JOURNAL, SUPERBLOCK_FIELD,
+        JOURNAL_TRANSACTION, JOURNAL_UNKNOWN_INCOMPAT, JOURNAL_UNKNOWN_RO, JOURNAL_V2_FIELDS,
+        JOURNAL_VERSION, JOURNAL_VISIBLE, JOURNAL_WITHOUT_FEATURE, RECOVERY_WITHOUT_JOURNAL,
+        SUPERBLOCK_FIELD,
     },
     session::Session,
 };
@@ -40,6 +42,8 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 const V1_LEN: usize = 0x24;
 /// The first of `s_users`.
 const FIRST_USER: std::ops::Range<usize> = 0x100..0x110;
+/// The inode that is kept for the journal.
+const JOURNAL: u32 = 8;
 /// `s_jnl_backup_type` where `s_jnl_blocks` holds a copy.
 const HAS_BACKUP: u8 = 1;
 
@@ -64,6 +68,7 @@ pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
             session.put_superblock()?;
         }
     }
+    let ino = hidden(session, ino, &file)?;
     backup(session, &file)?;
     let log = Log::internal(file.runs);
     the_log(session, &log, &Place { what: Some("journal"), ..Place::inode(ino) })
@@ -172,6 +177,21 @@ fn inode(session: &mut Session<'_, '_>) -> Result<Option<(InodeNr, Special)>> {
     Ok(None)
 }
 
+/// Moves a journal that is an ordinary file to the inode that is kept for it
+/// (`e2fsck_move_ext3_journal`).
+fn hidden(session: &mut Session<'_, '_>, ino: InodeNr, file: &Special) -> Result<InodeNr> {
+    let Some(home) = InodeNr::new(JOURNAL) else { return Ok(ino) };
+    if !visible::can_hide(session, ino, home, file)?
+        || !session.fix(&JOURNAL_VISIBLE, Place::inode(ino), "", format!("inode {home}"))?
+    {
+        return Ok(ino);
+    }
+    visible::hide(session, ino, home)?;
+    session.raw.s_journal_inum.set(home.get());
+    session.put_superblock()?;
+    Ok(home)
+}
+
 /// A journal has at least so many blocks.
 fn usable(
     session: &Session<'_, '_>,
@@ -244,10 +264,6 @@ fn superblock(
     let has_magic = raw.s_header.h_magic.get() == MAGIC;
     let is_v1 = kind == BlockKind::SuperblockV1.raw();
     let is_v2 = kind == BlockKind::SuperblockV2.raw();
-    if has_magic && !(1..=5).contains(&kind) {
-        stop(session, &JOURNAL_UNKNOWN_TYPE, place(), format!("type {kind}"))?;
-        return Ok(None);
-    }
     let (ro, incompat) = (raw.s_feature_ro_compat.get(), raw.s_feature_incompat.get());
     let users = raw.s_nr_users.get();
     if has_magic && is_v1 && (raw.s_feature_compat.get() | ro | incompat != 0 || users > 1) {
@@ -272,39 +288,42 @@ fn superblock(
             }
             log.write(&*device, size, at, raw.as_bytes()).map_err(device_error)?;
         }
-        let unknown = incompat & !JournalIncompat::KNOWN.bits();
-        if unknown != 0 {
-            stop(session, &JOURNAL_UNKNOWN_INCOMPAT, place(), format!("{unknown:#x}"))?;
-            return Ok(None);
-        }
-        if ro != 0 {
-            stop(session, &JOURNAL_UNKNOWN_RO, place(), format!("{ro:#x}"))?;
-            return Ok(None);
-        }
+    }
+    let unknown = incompat & !JournalIncompat::KNOWN.bits();
+    let newer = match () {
+        () if !has_magic => None,
+        () if !(1..=5).contains(&kind) => Some((&JOURNAL_VERSION, format!("type {kind}"))),
+        () if !is_v2 => None,
+        () if unknown != 0 => Some((&JOURNAL_UNKNOWN_INCOMPAT, format!("{unknown:#x}"))),
+        () if ro != 0 => Some((&JOURNAL_UNKNOWN_RO, format!("{ro:#x}"))),
+        () => None,
+    };
+    if let Some((problem, found)) = newer {
+        session.gate.stop(problem, place(), &found)?;
+        return begin_anew(session, log, place(), found);
     }
     let decoded = JournalSuperblock::decode(raw.as_bytes(), size, log.len());
     let fault = match decoded.and_then(|it| it.checked_start().map(|_start| it)) {
         Ok(superblock) => return Ok(Some(superblock)),
         Err(damage) => damage.what.fault.into_owned(),
     };
-    if session.fix(&JOURNAL_SUPERBLOCK, place(), fault, "")? {
+    begin_anew(session, log, place(), fault)
+}
+
+/// Begins an empty journal where what is there is of no use.
+fn begin_anew(
+    session: &mut Session<'_, '_>,
+    log: &Log,
+    place: Place,
+    fault: String,
+) -> Result<Option<JournalSuperblock>> {
+    if session.fix(&JOURNAL_SUPERBLOCK, place, fault, "")? {
         write_empty(session, log)?;
         clear_recover(session);
         session.raw.s_state.set(session.raw.s_state.get() & !State::VALID.bits());
         session.put_superblock()?;
     }
     Ok(None)
-}
-
-/// A journal that only a newer program understands: the run ends, unless it is wanted otherwise.
-fn stop(
-    session: &mut Session<'_, '_>,
-    problem: &'static crate::Problem,
-    place: Place,
-    found: String,
-) -> Result<()> {
-    let text = format!("{}: {found}", problem.text);
-    if session.fix(problem, place, found, "")? { Err(Error::Unsupported(text)) } else { Ok(()) }
 }
 
 /// Begins an empty journal in the blocks of the old one. Its first transaction has a number that

@@ -1,20 +1,24 @@
 //! The list of orphans and the orphan file, as far as they were not worked off before the check.
 
-use super::special;
+use super::special::{self, Special};
 use crate::{
     Place, Problem, Result,
-    problem::pass0::{
-        ORPHAN_CHAIN, ORPHAN_FILE_CHECKSUM, ORPHAN_FILE_HOLE, ORPHAN_FILE_MAGIC, ORPHAN_FILE_SIZE,
-        ORPHAN_HEAD, ORPHAN_ILLEGAL_BLOCK, ORPHANS_LEFT,
+    problem::{
+        pass0::{
+            ORPHAN_CHAIN, ORPHAN_FILE_CHECKSUM, ORPHAN_FILE_HOLE, ORPHAN_FILE_MAGIC,
+            ORPHAN_FILE_SIZE, ORPHAN_FREE_BLOCK, ORPHAN_HEAD, ORPHAN_ILLEGAL_BLOCK, ORPHANS_LEFT,
+        },
+        pass1::ORPHAN_FILE_NOT_CLEAR,
     },
     session::Session,
 };
 use ext4_ondisk::{
     features::{Compat, RoCompat},
+    group_desc::GroupFlags,
     inode::RawInode,
     orphan_file,
 };
-use ext4_units::InodeNr;
+use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
 use std::collections::HashSet;
 
 /// Where `i_dtime` is in an inode.
@@ -23,6 +27,7 @@ const DTIME: std::ops::Range<usize> = 0x14..0x18;
 /// Checks both.
 pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
     list(session)?;
+    forgotten_file(session)?;
     file(session)
 }
 
@@ -49,8 +54,15 @@ fn list(session: &mut Session<'_, '_>) -> Result<()> {
         listed.push((ino, bytes));
     }
     for (ino, bytes) in &listed {
-        if let Some(fault) = special::map_fault(session, *ino, bytes)? {
-            session.fix(&ORPHAN_ILLEGAL_BLOCK, Place::inode(*ino), fault, "")?;
+        match special::mapped(session, *ino, bytes)? {
+            Err(fault) => {
+                session.fix(&ORPHAN_ILLEGAL_BLOCK, Place::inode(*ino), fault, "")?;
+            }
+            Ok(runs) => {
+                if let Some(blk) = free_block(session, &runs)? {
+                    session.fix(&ORPHAN_FREE_BLOCK, Place::inode(*ino).at_block(blk), "", "")?;
+                }
+            }
         }
     }
     let place = Place::what("superblock");
@@ -73,6 +85,56 @@ fn list(session: &mut Session<'_, '_>) -> Result<()> {
         session.write_inode(ino, &bytes)?;
     }
     session.raw.s_last_orphan.set(0);
+    session.put_superblock()
+}
+
+/// The first block of these that the bitmaps on disk have as free.
+fn free_block(session: &Session<'_, '_>, runs: &[BlockRange]) -> Result<Option<BlockNr>> {
+    let geo = &session.geo;
+    let mut bitmap: Option<(GroupNr, Vec<u8>)> = None;
+    for blk in runs.iter().flat_map(|it| it.iter()) {
+        let Some(group) = geo.group_of_block(blk) else { continue };
+        if bitmap.as_ref().is_none_or(|it| it.0 != group) {
+            bitmap = Some((group, block_bitmap(session, group)?));
+        }
+        let bit = (blk.0 - geo.group_blocks(group).start.0) >> geo.cluster_ratio_bits;
+        let byte = usize::try_from(bit / 8).unwrap_or(usize::MAX);
+        let byte = bitmap.as_ref().and_then(|(_, bits)| bits.get(byte));
+        if byte.is_none_or(|it| it >> (bit % 8) & 1 == 0) {
+            return Ok(Some(blk));
+        }
+    }
+    Ok(None)
+}
+
+/// A group's block bitmap; nothing where there is none on disk.
+fn block_bitmap(session: &Session<'_, '_>, group: GroupNr) -> Result<Vec<u8>> {
+    let written = session.descs.get(group.0 as usize).filter(|desc| {
+        let place = desc.block_bitmap;
+        let is_uninit = desc.flags.contains(GroupFlags::BLOCK_UNINIT);
+        !is_uninit && place.0 != 0 && place.0 < session.image.n_blocks()
+    });
+    written.map_or_else(|| Ok(Vec::new()), |desc| session.image.read(desc.block_bitmap))
+}
+
+/// An orphan file that the superblock names without the feature. What holds no orphans was never one:
+/// a wrong number costs no file.
+fn forgotten_file(session: &mut Session<'_, '_>) -> Result<()> {
+    let number = session.raw.s_orphan_file_inum.get();
+    if number == 0 || session.sb.features.has_compat(Compat::ORPHAN_FILE) {
+        return Ok(());
+    }
+    let place = Place::what("superblock");
+    if !session.fix(&ORPHAN_FILE_NOT_CLEAR, place, format!("inode {number}"), 0)? {
+        return Ok(());
+    }
+    if let Some(ino) = is_legal(session, number)
+        && let Ok(file) = special::read(session, ino)?
+        && fault_of(session, ino, &file)?.is_none()
+    {
+        session.write_inode(ino, &vec![0; session.format.inode_size()])?;
+    }
+    session.raw.s_orphan_file_inum.set(0);
     session.put_superblock()
 }
 
@@ -102,12 +164,26 @@ pub(crate) fn file_fault(
     };
     let file = match special::read(session, ino)? {
         Ok(file) => file,
-        Err(fault) => return Ok(Some((&ORPHAN_FILE_HOLE, Some(ino), fault))),
+        Err(fault) => {
+            let raw = RawInode::read(&session.read_inode(ino).unwrap_or_default());
+            let size = u64::from(session.geo.block_size.bytes());
+            let is_odd = !u64::from(raw.i_size_lo.get()).is_multiple_of(size);
+            let problem = if is_odd { &ORPHAN_FILE_SIZE } else { &ORPHAN_FILE_HOLE };
+            return Ok(Some((problem, Some(ino), fault)));
+        }
     };
+    Ok(fault_of(session, ino, &file)?.map(|(problem, text)| (problem, Some(ino), text)))
+}
+
+/// What is wrong with the contents of an orphan file.
+fn fault_of(
+    session: &Session<'_, '_>,
+    ino: InodeNr,
+    file: &Special,
+) -> Result<Option<(&'static Problem, String)>> {
     let size = u64::from(session.geo.block_size.bytes());
     if file.inode.size == 0 || !file.inode.size.is_multiple_of(size) {
-        let text = format!("i_size {}", file.inode.size);
-        return Ok(Some((&ORPHAN_FILE_SIZE, Some(ino), text)));
+        return Ok(Some((&ORPHAN_FILE_SIZE, format!("i_size {}", file.inode.size))));
     }
     let seed = session.format.seed(ino, file.inode.generation);
     for blk in file.blocks() {
@@ -115,8 +191,7 @@ pub(crate) fn file_fault(
         if let Err(fault) = orphan_file::verify(&block, blk, seed) {
             let problem =
                 if fault.is_checksum { &ORPHAN_FILE_CHECKSUM } else { &ORPHAN_FILE_MAGIC };
-            let text = format!("block {blk}: {}", fault.fault);
-            return Ok(Some((problem, Some(ino), text)));
+            return Ok(Some((problem, format!("block {blk}: {}", fault.fault))));
         }
     }
     Ok(None)

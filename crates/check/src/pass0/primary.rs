@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Error, Options, Place, Result,
     gate::Gate,
-    problem::pass0::{SUPERBLOCK_CHECKSUM, SUPERBLOCK_DAMAGED},
+    problem::pass0::{SUPERBLOCK_CHECKSUM, SUPERBLOCK_DAMAGED, TOO_MANY_INODES},
 };
 use ext4_blockdev::{BlockDevice, Overlay};
 use ext4_ondisk::{
@@ -106,6 +106,9 @@ pub(super) fn find(
         return Err(Error::NoSuperblock(format!("the device has only {len} bytes")));
     };
     let Err(fault) = judge(&primary, overlay.len()) else { return Ok(primary) };
+    if let Some(inodes) = fields::too_many_inodes(&primary) {
+        gate.fix(&TOO_MANY_INODES, Place::what("superblock"), inodes, "")?;
+    }
     let copy = copies::best(overlay, Some(&primary))?;
     let agrees = copy.as_ref().is_some_and(|it| copies::same_frame(&it.raw, &primary));
     match (&fault, &copy) {

@@ -106,19 +106,20 @@ fn format(inode: &Inode) -> Format {
     if inode.flags.contains(InodeFlags::EXTENTS) { Format::Extents } else { Format::Indirect }
 }
 
-/// What is wrong with the map of an inode of any kind, holes allowed.
-pub(super) fn map_fault(
+/// What an inode of any kind maps, holes allowed; else what is wrong with its map.
+pub(crate) fn mapped(
     session: &Session<'_, '_>,
     ino: InodeNr,
     bytes: &[u8],
-) -> Result<Option<String>> {
+) -> Result<std::result::Result<Vec<BlockRange>, String>> {
     let inode = match Inode::decode_unverified(bytes, ino, &session.format) {
         Ok(inode) => inode,
-        Err(fault) => return Ok(Some(fault.fault.into_owned())),
+        Err(fault) => return Ok(Err(fault.fault.into_owned())),
     };
     let has_map = matches!(inode.file_type(), FileType::Regular | FileType::Directory);
+    let mut runs = Vec::new();
     if !has_map || inode.flags.contains(InodeFlags::INLINE_DATA) {
-        return Ok(None);
+        return Ok(Ok(runs));
     }
     let ctx = context(session, ino, &inode);
     let nodes = Nodes(&session.image);
@@ -132,12 +133,17 @@ pub(super) fn map_fault(
     let most = usize::try_from(session.geo.blocks_count).unwrap_or(usize::MAX);
     for mapping in mappings.take(most) {
         match mapping {
-            Ok(_) => {}
+            Ok(mapping) => match mapping.state {
+                State::Written(start) | State::Unwritten(start) => {
+                    runs.push(BlockRange::new(start, mapping.len.into()));
+                }
+                State::Hole => {}
+            },
             Err(Error::Device(err)) => return Err(Error::Device(err)),
-            Err(fault) => return Ok(Some(fault.to_string())),
+            Err(fault) => return Ok(Err(fault.to_string())),
         }
     }
-    Ok(None)
+    Ok(Ok(runs))
 }
 
 /// Blocks of maps.

@@ -32,6 +32,8 @@ const EXTRA_ISIZE: u16 = 32;
 /// replica.
 const NOT_QUOTA: [u32; 8] = [1, 2, 5, 6, 7, 8, 9, 10];
 const HURD: u32 = 1;
+/// The only encoding of names that there is (`ext4_sb_encoding_map`).
+const UTF8_12_1: u16 = 1;
 /// `s_flags`: hashes take bytes as signed, as unsigned, and ext4 is under development.
 const SIGNED_HASH: u32 = 1;
 const UNSIGNED_HASH: u32 = 2;
@@ -160,7 +162,12 @@ impl Check<'_, '_> {
                 it.s_inode_size.set(128);
             })?;
         }
-        if self.raw.s_creator_os.get() == HURD && self.has_incompat(Incompat::FILETYPE) {
+        let is_of_hurd = self.raw.s_creator_os.get() == HURD;
+        if is_of_hurd && self.has_linux_features() {
+            self.mend(&SUPERBLOCK_FIELD, format!("s_creator_os {HURD}"), 0, |it| {
+                it.s_creator_os.set(0);
+            })?;
+        } else if is_of_hurd && self.has_incompat(Incompat::FILETYPE) {
             self.mend(&HURD_FILETYPE, "", "", |it| clear_incompat(it, Incompat::FILETYPE))?;
         }
         if self.has_ro_compat(RoCompat::METADATA_CSUM) && self.has_ro_compat(RoCompat::GDT_CSUM) {
@@ -187,6 +194,11 @@ impl Check<'_, '_> {
                 it.s_feature_compat.set(word & !Compat::RESIZE_INODE.bits());
             })?;
         }
+        let encoding = self.raw.s_encoding.get();
+        if self.has_incompat(Incompat::CASEFOLD) && encoding != UTF8_12_1 {
+            let found = format!("s_encoding {encoding}");
+            self.mend(&SUPERBLOCK_FIELD, found, UTF8_12_1, |it| it.s_encoding.set(UTF8_12_1))?;
+        }
         let reserved = self.raw.s_reserved_gdt_blocks.get();
         if !self.has_compat(Compat::RESIZE_INODE) && reserved != 0 {
             self.mend(&RESERVED_GDT, reserved, 0, |it| it.s_reserved_gdt_blocks.set(0))?;
@@ -204,6 +216,13 @@ impl Check<'_, '_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether there is more than the Hurd ever knew: the field of the creator is what is wrong.
+    fn has_linux_features(&self) -> bool {
+        let incompat = self.raw.s_feature_incompat.get() & !Incompat::FILETYPE.bits();
+        let old = RoCompat::SPARSE_SUPER | RoCompat::LARGE_FILE;
+        incompat != 0 || self.raw.s_feature_ro_compat.get() & !old.bits() != 0
     }
 
     fn extra_size(&mut self) -> Result<()> {

@@ -7,8 +7,7 @@ use super::{
 use crate::{
     Result,
     problem::pass1::{
-        ATTRIBUTE_HASH, BODY_OVERLAP, EA_INODE_FEATURE, EXTRA_ISIZE, NAME_LENGTH,
-        TIME_OUT_OF_RANGE, VALUE_SIZE,
+        ATTRIBUTE_HASH, BODY_OVERLAP, EA_INODE_FEATURE, EXTRA_ISIZE, TIME_OUT_OF_RANGE, VALUE_SIZE,
     },
 };
 use ext4_ondisk::{
@@ -139,10 +138,7 @@ impl Check<'_> {
             }
             left -= size_of::<RawXattrEntry>();
             let padded = name_len.next_multiple_of(4);
-            if padded > left {
-                return Ok(Some((&NAME_LENGTH, name_len as u64)));
-            }
-            left -= padded;
+            left = left.saturating_sub(padded);
             let name = behind.get(..name_len).unwrap_or_default();
             let size = entry.e_value_size.get();
             match InodeNr::new(entry.e_value_inum.get()) {

@@ -93,7 +93,7 @@ pub(super) fn relocate(
             Part::InodeBitmap => (desc.inode_bitmap, 1),
         };
         let Some(new) = room(session, group, len) else {
-            session.fix(&NO_ROOM_TO_MOVE, Place::group(group).at_block(old), len, "")?;
+            session.gate.leave(&NO_ROOM_TO_MOVE, Place::group(group).at_block(old), len)?;
             continue;
         };
         let mut done = 0;

@@ -4,14 +4,11 @@ use super::inode::{BAD, BOOT_LOADER, Check, JOURNAL, RESIZE, Verdict};
 use crate::{
     Problem, Result,
     problem::pass1::{
-        JOURNAL_MODE, JOURNAL_NOT_CLEAR, ORPHAN_FILE_MODE, ORPHAN_FILE_NOT_CLEAR, QUOTA_MODE,
-        QUOTA_NOT_CLEAR, RESERVED_MODE, ROOT_DTIME, ROOT_NO_DIR,
+        JOURNAL_MODE, JOURNAL_NOT_CLEAR, ORPHAN_FILE_MODE, QUOTA_MODE, QUOTA_NOT_CLEAR,
+        RESERVED_MODE, ROOT_DTIME, ROOT_NO_DIR,
     },
 };
-use ext4_ondisk::{
-    features::{Compat, RoCompat},
-    inode::FileType,
-};
+use ext4_ondisk::{features::RoCompat, inode::FileType};
 use ext4_units::InodeNr;
 
 /// The inodes of user and group quota.
@@ -47,14 +44,10 @@ impl Check<'_> {
             }
             return self.unused(&QUOTA_NOT_CLEAR);
         }
-        let orphans = self.world.raw.s_orphan_file_inum.get();
-        if nr == orphans {
+        if sb.orphan_file_inum == Some(self.ino) {
             self.found.is_used = true;
             self.found.is_hidden = true;
-            if sb.features.has_compat(Compat::ORPHAN_FILE) {
-                return self.hidden_file(&ORPHAN_FILE_MODE).map(Some);
-            }
-            return self.unused(&ORPHAN_FILE_NOT_CLEAR);
+            return self.hidden_file(&ORPHAN_FILE_MODE).map(Some);
         }
         if nr < self.world.geo.first_ino {
             return self.reserved().map(Some);

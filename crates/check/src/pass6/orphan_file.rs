@@ -117,8 +117,7 @@ fn seal(
     Ok(())
 }
 
-/// Empties the file where its blocks are known; else gives it new ones, the old ones to be found
-/// unused by the next round.
+/// Empties the file where all its blocks are known; else gives it new ones.
 fn anew(session: &mut Session<'_, '_>, ino: Option<InodeNr>) -> Result<()> {
     let size = u64::from(session.geo.block_size.bytes());
     if let Some(ino) = ino
@@ -128,6 +127,13 @@ fn anew(session: &mut Session<'_, '_>, ino: Option<InodeNr>) -> Result<()> {
     {
         let blocks: Vec<_> = file.blocks().collect();
         return seal(session, ino, file.inode.generation, &blocks);
+    }
+    if let Some(ino) = ino.filter(|&it| session.inode_place(it).is_some())
+        && let Ok(runs) = special::mapped(session, ino, &session.read_inode(ino)?)?
+    {
+        for run in runs {
+            session.give_run(run.start, run.len);
+        }
     }
     let is_legal = |it: &InodeNr| it.get() >= session.geo.first_ino;
     let ino = match ino.filter(is_legal).filter(|&it| session.inode_place(it).is_some()) {

@@ -42,7 +42,7 @@ super::problems! {
     FIRST_DATA_BLOCK: "first-data-block", Some(0x00_0008), Critical, Stop,
         "the first data block does not fit the block size", "set it",
         "The first group begins at block 1 with blocks of 1 KiB, and at block 0 with larger ones.";
-    NO_UUID: "no-uuid", Some(0x00_0009), Note, Stop,
+    NO_UUID: "no-uuid", Some(0x00_0009), Note, Fix,
         "the filesystem has no uuid", "give it one",
         "Programs tell filesystems apart by their uuid. One is made from what the superblock holds \
          and the time.";
@@ -71,9 +71,6 @@ super::problems! {
         "the external journal does not belong to this filesystem", "",
         "The journal that the superblock asks for has another uuid. Nothing is done without the \
          right one: it may hold what is not yet in the filesystem.";
-    JOURNAL_UNKNOWN_TYPE: "journal-unknown-type", Some(0x00_0014), Critical, Stop,
-        "the journal's superblock is of a type that is not known", "stop here and change nothing",
-        "The magic is right, so that this may be a format of the future.";
     JOURNAL_SUPERBLOCK: "journal-superblock", Some(0x00_0015), Critical, Fix,
         "the journal's superblock is damaged", "begin an empty journal",
         "A field is impossible or the checksum is wrong. What the journal held is lost, which the \
@@ -97,11 +94,11 @@ super::problems! {
     ORPHAN_FREE_BLOCK: "orphan-free-block", Some(0x00_0022), Damage, Stop,
         "an inode of the orphan list maps a block that is free", "",
         "The list is not worked off; the inodes are checked like all others.";
-    ORPHAN_HEAD: "orphan-head", Some(0x00_0023), Damage, Stop,
+    ORPHAN_HEAD: "orphan-head", Some(0x00_0023), Damage, Fix,
         "the head of the orphan list is no inode that may be on it", "drop the list",
         "The list holds inodes that were deleted or cut while in use. The inodes are checked like \
          all others: one without a name goes to lost+found or is removed.";
-    ORPHAN_CHAIN: "orphan-chain", Some(0x00_0024), Damage, Stop,
+    ORPHAN_CHAIN: "orphan-chain", Some(0x00_0024), Damage, Fix,
         "the orphan list leads to what is no inode that may be on it", "drop the list",
         "The list holds inodes that were deleted or cut while in use. The inodes are checked like \
          all others: one without a name goes to lost+found or is removed.";
@@ -111,17 +108,22 @@ super::problems! {
          like all others: one without a name is removed.";
     JOURNAL_UNKNOWN_RO: "journal-unknown-ro-feature", Some(0x00_0025), Critical, Stop,
         "the journal has read-only features that are not known", "stop here and change nothing",
-        "What they change in the journal cannot be judged.";
+        "What they change in the journal cannot be judged. Going on makes an empty journal of it.";
     JOURNAL_UNKNOWN_INCOMPAT: "journal-unknown-feature", Some(0x00_0026), Critical, Stop,
         "the journal has features that are not known", "stop here and change nothing",
-        "What they change in the journal cannot be judged.";
+        "What they change in the journal cannot be judged. Going on makes an empty journal of it.";
     JOURNAL_VERSION: "journal-version", Some(0x00_0027), Critical, Stop,
-        "the journal's format is too new", "stop here and change nothing",
-        "What it changes in the journal cannot be judged.";
-    JOURNAL_V2_FIELDS: "journal-v2-fields", Some(0x00_002A), Accounting, Stop,
+        "the journal's superblock is of a type that is not known", "stop here and change nothing",
+        "The magic is right, so that this may be a format of the future. Going on makes an empty \
+         journal of it.";
+    JOURNAL_VISIBLE: "journal-visible", Some(0x00_0028), Accounting, Fix,
+        "the journal is an ordinary file", "move it to the inode reserved for it",
+        "A journal that tune2fs made on a mounted filesystem begins as a file with a name, which \
+         could be removed. Its name goes.";
+    JOURNAL_V2_FIELDS: "journal-v2-fields", Some(0x00_002A), Accounting, Fix,
         "a journal superblock of version 1 has fields of version 2", "clear them",
         "The fields were left by something else that had the block before.";
-    JOURNAL_RUN_DEFAULT: "journal-of-a-copy", Some(0x00_002C), Note, Stop,
+    JOURNAL_RUN_DEFAULT: "journal-of-a-copy", Some(0x00_002C), Note, Fix,
         "the superblock copy in use does not tell that the journal holds data", "",
         "Copies are not told when a filesystem is mounted. The journal is emptied.";
     JOURNAL_BACKUP: "journal-backup", Some(0x00_002D), Note, Fix,
@@ -182,7 +184,7 @@ super::problems! {
     LAST_GROUP_UNINIT: "last-group-uninit", Some(0x00_0039), Accounting, Fix,
         "the last group's block bitmap is marked as not initialised", "clear the mark",
         "The last group may be short, and its bitmap must say so.";
-    JOURNAL_TRANSACTION: "journal-transaction", Some(0x00_003A), Damage, Stop,
+    JOURNAL_TRANSACTION: "journal-transaction", Some(0x00_003A), Damage, Fix,
         "a transaction in the journal is damaged", "empty the journal",
         "What came before it is in place; it and what followed are lost, which the check makes \
          good.";
@@ -195,6 +197,10 @@ super::problems! {
     FUTURE_WRITE_SLIGHTLY: "future-write-time-slightly", Some(0x00_003D), Note, Fix,
         "the last write is less than a day in the future", "set it to now",
         "The clock was probably set to the wrong time zone while booting.";
+    QUOTA_VISIBLE: "quota-visible", Some(0x00_0041), Accounting, Fix,
+        "a quota file is an ordinary file", "move it to the inode reserved for it",
+        "Quota that was kept in a file with a name, before the filesystem did it by itself. Its \
+         name goes.";
     MMP_BLOCK: "mmp-block", Some(0x00_0042), Accounting, Fix,
         "the MMP block is not inside the filesystem", "give it a new place",
         "The block says which computer has the filesystem mounted.";
@@ -235,19 +241,19 @@ super::problems! {
     RESIZE_INODE_META_BG: "resize-inode-meta-bg", Some(0x00_0051), Accounting, Stop,
         "both resize_inode and meta_bg are set", "take resize_inode away",
         "With meta_bg descriptors grow in another way, and the resize inode lists nothing.";
-    ORPHAN_FILE_HOLE: "orphan-file-hole", Some(0x00_0052), Damage, Stop,
+    ORPHAN_FILE_HOLE: "orphan-file-hole", Some(0x00_0052), Damage, Fix,
         "the orphan file has a hole", "",
         "The file is not worked off, and is made anew at the end; its inodes are checked like all \
          others.";
-    ORPHAN_FILE_MAGIC: "orphan-file-magic", Some(0x00_0053), Damage, Stop,
+    ORPHAN_FILE_MAGIC: "orphan-file-magic", Some(0x00_0053), Damage, Fix,
         "a block of the orphan file is none", "",
         "The file is not worked off, and is made anew at the end; its inodes are checked like all \
          others.";
-    ORPHAN_FILE_CHECKSUM: "orphan-file-checksum", Some(0x00_0054), Damage, Stop,
+    ORPHAN_FILE_CHECKSUM: "orphan-file-checksum", Some(0x00_0054), Damage, Fix,
         "the checksum of a block of the orphan file is wrong", "",
         "The file is not worked off, and is made anew at the end; its inodes are checked like all \
          others.";
-    ORPHAN_FILE_SIZE: "orphan-file-size", Some(0x00_0055), Damage, Stop,
+    ORPHAN_FILE_SIZE: "orphan-file-size", Some(0x00_0055), Damage, Fix,
         "the size of the orphan file is no whole number of blocks", "",
         "The file is not worked off, and is made anew at the end; its inodes are checked like all \
          others.";

@@ -167,9 +167,6 @@ super::problems! {
     EXTRA_ISIZE: "extra-isize", Some(0x01_004F), Accounting, Fix,
         "size of the inode's extra fields is invalid", "correct it",
         "The inode says how many bytes behind its first 128 are fields, and the number cannot be.";
-    NAME_LENGTH: "body-attribute-name-length", Some(0x01_0050), Damage, Fix,
-        "name of an attribute in the inode is too long", "drop the attributes",
-        "An entry says that its name goes beyond the inode. The attributes in the inode are lost.";
     VALUE_SIZE: "attribute-value-size", Some(0x01_0053), Damage, Fix,
         "size of an attribute's value is invalid", "drop the attributes",
         "An entry says that its value is larger than it can be, or another size than the inode \
@@ -346,9 +343,9 @@ super::problems! {
         "orphan file is not a regular file", "correct the mode",
         "The inode keeps the list of orphans, and has a mode that is not that of a file.";
     ORPHAN_FILE_NOT_CLEAR: "orphan-file-not-clear", Some(0x01_0090), Accounting, Fix,
-        "orphan file is in use, but there is no such feature", "clear it",
-        "The superblock names an inode for orphans, but the filesystem does not have the feature \
-         orphan_file.";
+        "the superblock names an orphan file, but there is no such feature", "forget it",
+        "The inode is cleared when it holds an orphan file; anything else stays, and is checked \
+         like all others.";
     EA_INODE_KIND: "ea-inode-kind", Some(0x01_0091), Accounting, Stop,
         "flag of an attribute's value on what is no file", "clear the flag",
         "Values of attributes are kept in regular files.";

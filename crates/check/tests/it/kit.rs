@@ -19,21 +19,30 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 /// A time in 2026: what checks set, and judge by.
 pub(crate) const NOW: u64 = 1_780_000_000;
 
-/// Answers yes to all.
-pub(crate) struct Yes;
+/// Answers no to these problems, yes to all others.
+pub(crate) struct Except(pub(crate) &'static [&'static str]);
 
-impl Answers for Yes {
-    fn answer(&mut self, _finding: &Finding) -> Answer {
-        Answer::Yes
+impl Answers for Except {
+    fn answer(&mut self, finding: &Finding) -> Answer {
+        if self.0.contains(&finding.problem.id) { Answer::No } else { Answer::Yes }
     }
 }
 
 /// What a check with the answer yes finds, and the image it leaves.
 pub(crate) fn mend(image: &Image, threads: usize) -> (Outcome, Image) {
+    mend_except(&[], image, threads)
+}
+
+/// The same, with the answer no to some problems.
+pub(crate) fn mend_except(
+    no: &'static [&'static str],
+    image: &Image,
+    threads: usize,
+) -> (Outcome, Image) {
     let overlay = image.overlay();
     let options = Options { threads, ..Options::new(NOW) };
     let mut outcome = Outcome::default();
-    check(&overlay, &options, &mut Yes, &mut outcome).expect("a check that comes to an end");
+    check(&overlay, &options, &mut Except(no), &mut outcome).expect("a check that comes to an end");
     let mut bytes = image.bytes().to_vec();
     ext4_blockdev::BlockDevice::read_at(&*overlay, 0, &mut bytes).unwrap();
     (outcome, Image::new(bytes))
@@ -48,6 +57,12 @@ pub(crate) fn ids(outcome: &Outcome) -> Vec<&'static str> {
         }
     }
     ids
+}
+
+/// The findings, one a line.
+pub(crate) fn told(outcome: &Outcome) -> String {
+    let lines = outcome.findings.iter().map(|it| format!("\n{it} [{}]", it.problem.id));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// Checks that the damage is found as `expected` and nothing else of pass 1, that it is mended to an
@@ -73,6 +88,63 @@ pub(crate) fn finds(image: &Image, expected: &[&str]) -> Image {
         assert_clean(&*mended.device()).unwrap();
     }
     mended
+}
+
+/// Checks that these problems are among those found, and that all is mended to an image in which neither
+/// we nor e2fsck find anything.
+#[track_caller]
+pub(crate) fn finds_among(image: &Image, expected: &[&str]) -> Image {
+    finds_except(&[], image, expected)
+}
+
+/// The same, when some are answered with no.
+#[track_caller]
+pub(crate) fn finds_except(no: &'static [&'static str], image: &Image, expected: &[&str]) -> Image {
+    let (outcome, mended) = mend_except(no, image, 1);
+    let found = ids(&outcome);
+    for id in expected {
+        assert!(found.contains(id), "{id} is not among{}", told(&outcome));
+    }
+    if !skip_without(&[Need::E2fsck]) {
+        let judged = assert_clean(&*mended.device());
+        assert!(judged.is_ok(), "{judged:?}{}", told(&outcome));
+    }
+    let (rest, _) = mend(&mended, 2);
+    assert_eq!(ids(&rest), [""; 0], "{}", told(&rest));
+    mended
+}
+
+/// The image with all that is free given to an inode with extents.
+pub(crate) fn full(image: &Image, ino: u32) -> Image {
+    let geo = Frame::of(image).geo;
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for group in geo.groups() {
+        let blocks = geo.group_blocks(group);
+        let bitmap = block(image, Frame::of(image).desc(group.0).block_bitmap.0);
+        for (nr, blk) in (0..).zip(blocks.iter()) {
+            let blk = u32::try_from(blk.0).unwrap();
+            match runs.last_mut() {
+                _ if bitmap[nr / 8] >> (nr % 8) & 1 == 1 => {}
+                Some((start, len)) if *start + *len == blk => *len += 1,
+                _ => runs.push((blk, 1)),
+            }
+        }
+    }
+    let own = inode(image, ino);
+    runs.push((word(&own, 0x3C), u32::from(u16::from_le_bytes([own[0x38], own[0x39]]))));
+    assert!(runs.len() <= 4, "they fit into the inode: {runs:?}");
+    with_inode(image, ino, |it| {
+        set16(it, 0x2A, u16::try_from(runs.len()).unwrap());
+        let mut lblk = 0;
+        for ((start, len), at) in runs.into_iter().zip((0x34..).step_by(12)) {
+            set(it, at, lblk);
+            set16(it, at + 4, u16::try_from(len).unwrap());
+            set(it, at + 8, start);
+            lblk += len;
+        }
+        set(it, 4, lblk * geo.block_size.bytes());
+        set(it, 0x1C, lblk * (geo.block_size.bytes() / 512));
+    })
 }
 
 /// The frame of an image, for those who change what is in it.

@@ -1,7 +1,8 @@
 //! What pass 0 and pass 6 look at, damaged by name: found, mended, and the reference finds nothing.
 
+use crate::kit::{Except, ids};
 use ext4_blockdev::BlockDevice as _;
-use ext4_check::{Answer, Answers, Finding, Options, Outcome, check};
+use ext4_check::{Error, Options, Outcome, check};
 use ext4_ondisk::{
     geometry::Geometry,
     group_desc::{DescFormat, GroupDesc, GroupFlags},
@@ -14,16 +15,12 @@ use ext4_testkit::{
 };
 use ext4_units::{BlockNr, GroupNr, InodeNr};
 
+mod frame;
+mod journal;
+mod orphans;
+
 /// Now, for these tests: behind all times of the images.
 const NOW: u64 = 4_000_000_000;
-
-struct Yes;
-
-impl Answers for Yes {
-    fn answer(&mut self, _finding: &Finding) -> Answer {
-        Answer::Yes
-    }
-}
 
 /// Bytes of an image to be damaged, with what it takes to find things in them.
 struct Victim {
@@ -64,9 +61,25 @@ impl Victim {
 
     /// The first block of the journal, whose map the superblock has a copy of.
     fn journal(&mut self) -> &mut [u8] {
-        let blk = BlockNr(self.sb.journal_backup.unwrap()[5].into());
+        self.journal_block(0)
+    }
+
+    /// One of its first blocks.
+    fn journal_block(&mut self, nr: u64) -> &mut [u8] {
+        let blk = BlockNr(u64::from(self.sb.journal_backup.unwrap()[5]) + nr);
+        self.block(blk)
+    }
+
+    fn block(&mut self, blk: BlockNr) -> &mut [u8] {
         let at = self.byte(blk);
         &mut self.bytes[at..at + self.sb.block_size.len()]
+    }
+
+    /// The first block of a file that has extents.
+    fn first_block(&mut self, number: u32) -> BlockNr {
+        let mut start = [0; 4];
+        self.inode(number, |inode| start.copy_from_slice(&inode[0x3C..0x40]));
+        BlockNr(u32::from_le_bytes(start).into())
     }
 
     fn byte(&self, blk: BlockNr) -> usize {
@@ -74,36 +87,57 @@ impl Victim {
     }
 }
 
-fn run(image: &Image) -> (Outcome, std::sync::Arc<ext4_blockdev::Overlay>) {
-    let overlay = image.overlay();
-    let options = Options::new(NOW);
-    let mut outcome = Outcome::default();
-    check(&overlay, &options, &mut Yes, &mut outcome).unwrap();
-    (outcome, overlay)
+/// An image of the profile with a file, which is inode 12, and a second one.
+fn sound(profile: &str, options: &str) -> Option<Image> {
+    let recipe = Recipe::new(profile).options(options);
+    recipe.write("/file", vec![7; 10_000]).write("/second", vec![8; 10_000]).image()
 }
 
-/// Damages an image of the profile, and expects these problems to be among those found.
-fn expect(profile: &str, ids: &[&str], damage: impl FnOnce(&mut Victim)) {
-    if skip_without(&[Need::E2fsck]) {
-        return;
-    }
-    let recipe = Recipe::new(profile).write("/file", vec![7; 10_000]);
-    let Some(image) = recipe.image() else { return };
+fn damaged(image: &Image, damage: impl FnOnce(&mut Victim)) -> Image {
     let raw = RawSuperblock::of(&image.bytes()[1024..]).unwrap();
     let sb = Superblock::decode(raw).unwrap();
     let mut victim = Victim { bytes: image.bytes().to_vec(), sb };
     damage(&mut victim);
-    let (outcome, overlay) = run(&Image::new(victim.bytes));
-    let found: Vec<_> = outcome.findings.iter().map(|it| it.problem.id).collect();
-    for id in ids {
-        assert!(found.contains(id), "{profile}: {id} is not among {found:?}");
-    }
-    let fsck = e2fsck_device(&*overlay, FsckMode::Check).unwrap();
-    assert!(fsck.is_clean(), "{profile} {ids:?}: {:?}\n{found:?}", fsck.lines);
-    let mut bytes = vec![0; usize::try_from(overlay.len()).unwrap()];
+    Image::new(victim.bytes)
+}
+
+/// The names of what a check finds that is answered no to these, the image it leaves, and the error
+/// that ended it.
+fn run(image: &Image, no: &'static [&'static str]) -> (Outcome, Image, Option<Error>) {
+    let overlay = image.overlay();
+    let options = Options::new(NOW);
+    let mut outcome = Outcome::default();
+    let result = check(&overlay, &options, &mut Except(no), &mut outcome);
+    let mut bytes = vec![0; image.bytes().len()];
     overlay.read_at(0, &mut bytes).unwrap();
-    let again = run(&Image::new(bytes)).0;
-    assert!(again.findings.is_empty(), "{profile} {ids:?}: {:?}", again.findings);
+    (outcome, Image::new(bytes), result.err())
+}
+
+/// Damages an image of the profile, and expects these problems to be among those found.
+#[track_caller]
+fn expect(profile: &str, ids: &[&str], damage: impl FnOnce(&mut Victim)) {
+    if skip_without(&[Need::E2fsck]) {
+        return;
+    }
+    let Some(image) = sound(profile, "") else { return };
+    expect_of(&damaged(&image, damage), &[], ids);
+}
+
+/// Expects these problems to be among those found when these are answered with no, and the rest to be
+/// mended.
+#[track_caller]
+fn expect_of(image: &Image, no: &'static [&'static str], expected: &[&str]) -> Image {
+    let (outcome, mended, err) = run(image, no);
+    let found = ids(&outcome);
+    assert!(err.is_none(), "{err:?} after {:#?}", outcome.findings);
+    for id in expected {
+        assert!(found.contains(id), "{id} is not among {found:?}");
+    }
+    let fsck = e2fsck_device(&*mended.device(), FsckMode::Check).unwrap();
+    assert!(fsck.is_clean(), "{expected:?}: {:?}\n{found:?}", fsck.lines);
+    let again = run(&mended, &[]).0;
+    assert!(again.findings.is_empty(), "{expected:?}: {:?}", again.findings);
+    mended
 }
 
 #[test]
@@ -303,9 +337,8 @@ fn quota_is_counted_anew() {
     /// own header.
     const RECORD: usize = 5 * 1024 + 16;
     let file = |it: &mut Victim| {
-        let mut start = [0; 4];
-        it.inode(3, |inode| start.copy_from_slice(&inode[0x3C..0x40]));
-        it.byte(BlockNr(u32::from_le_bytes(start).into()))
+        let first = it.first_block(3);
+        it.byte(first)
     };
     expect("quota-4k", &["quota-usage"], |it| {
         let at = file(it) + RECORD + 0x18;

@@ -1,7 +1,8 @@
 //! Extended attributes: in the inode, in a block, in inodes of their own; contents inside the inode.
 
 use crate::kit::{
-    block, finds, inode, set, set16, with_attributes, with_block, with_inode, with_superblock, word,
+    block, finds, finds_except, inode, set, set16, with_attributes, with_block, with_inode,
+    with_superblock, word,
 };
 use ext4_testkit::image::{Image, Recipe, poison};
 
@@ -106,6 +107,8 @@ fn a_value_in_an_inode_is_one() {
         set(it, FLAGS, flags & !0x20_0000);
     });
     finds(&unmarked, &["attribute-value-inode-unmarked"]);
+    let declined = &["attribute-value-inode-unmarked"];
+    finds_except(declined, &unmarked, &["attribute-value-inode-flag"]);
     let without = with_superblock(&image, |raw| {
         raw.s_feature_incompat.set(raw.s_feature_incompat.get() & !0x400);
     });

@@ -3,6 +3,7 @@
 use crate::kit::{
     finds, inode, set, set16, with_inode, with_inode_unsealed, with_superblock, word,
 };
+use ext4_ondisk::xattr;
 use ext4_testkit::image::{Image, Recipe, poison};
 
 const FILE: u32 = 12;
@@ -119,6 +120,44 @@ fn a_feature_that_inodes_need_is_set() {
         raw.s_feature_incompat.set(raw.s_feature_incompat.get() & !0x40);
     });
     finds(&without, &["extents-feature"]);
+}
+
+#[test]
+fn extents_are_not_where_the_feature_is_not() {
+    let Some(image) = Recipe::new("ext2-1k").write("/file", poison(5000)).image() else { return };
+    finds(&with_inode(&image, FILE, |it| add_flag(it, 0x8_0000)), &["extents-flag"]);
+}
+
+#[test]
+fn a_feature_that_inodes_need_asks_for_a_revision_with_features() {
+    let recipe = Recipe::new("ext2-1k").options("-r 0 -O none").write("/file", poison(5000));
+    let Some(image) = recipe.image() else { return };
+    let start = word(&inode(&image, FILE), I_BLOCK);
+    let mapped = with_inode(&image, FILE, |it| {
+        add_flag(it, 0x8_0000);
+        it[I_BLOCK..I_BLOCK + 60].fill(0);
+        set(it, I_BLOCK, 0x0001_F30A);
+        set(it, I_BLOCK + 4, 4);
+        set(it, I_BLOCK + 16, 5);
+        set(it, I_BLOCK + 20, start);
+    });
+    finds(&mapped, &["extents-feature", "revision-with-features"]);
+}
+
+#[test]
+fn an_encryption_context_is_one_or_the_inode_goes() {
+    let recipe =
+        Recipe::new("ext4-1k").write("/file", poison(100)).debugfs("ea_set /file user.c v");
+    let Some(image) = recipe.image() else { return };
+    let damaged = with_inode(&image, FILE, |it| {
+        add_flag(it, 0x800);
+        // The entry behind the magic: its namespace, and a value of no bytes.
+        it[165] = 9;
+        set16(it, 166, 0);
+        set(it, 172, 0);
+        set(it, 176, xattr::entry_hash(b"c", &[]));
+    });
+    finds(&damaged, &["encryption-context"]);
 }
 
 #[test]

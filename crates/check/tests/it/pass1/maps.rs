@@ -1,6 +1,9 @@
 //! Maps of direct and indirect blocks, and indexes of directories.
 
-use crate::kit::{block, finds, inode, set, set16, with_block, with_inode, with_superblock, word};
+use crate::kit::{
+    Frame, block, finds, finds_among, full, inode, set, set16, with_block, with_inode,
+    with_superblock, word,
+};
 use ext4_testkit::image::{Image, Recipe, poison};
 
 const FILE: u32 = 12;
@@ -99,6 +102,57 @@ fn the_root_of_an_index_is_one() {
         raw.s_feature_compat.set(raw.s_feature_compat.get() & !0x20);
     });
     finds(&without, &["index-without-feature"]);
+}
+
+#[test]
+fn an_index_of_encrypted_names_has_the_hash_with_a_key() {
+    let recipe = Recipe::new("ext4-1k")
+        .options("-O casefold,encrypt")
+        .mkdir("/dir")
+        .debugfs("ea_set /dir user.c version3");
+    let Some(image) = recipe.image() else { return };
+    let root = u64::from(word(&inode(&image, FILE), I_BLOCK + 12 + 8));
+    let encrypted = with_inode(&image, FILE, |it| {
+        let flags = word(it, 0x20);
+        set(it, 0x20, flags | 0x4000_1800);
+        it[165] = 9;
+    });
+    let indexed = with_block(&encrypted, root, |it| {
+        it[24..28].fill(0);
+        it[28] = 1;
+        it[29] = 8;
+        it[30..32].fill(0);
+    });
+    finds_among(&indexed, &["index-needs-siphash"]);
+}
+
+#[test]
+fn a_map_is_not_kept_on_structures_of_the_filesystem() {
+    let Some(image) = image("ext2-1k") else { return };
+    let bitmap = u32::try_from(Frame::of(&image).desc(0).inode_bitmap.0).unwrap();
+    let damaged = with_inode(&image, FILE, |it| set(it, INDIRECT, bitmap));
+    finds_among(&damaged, &["map-on-metadata", "shared-blocks"]);
+}
+
+#[test]
+fn blocks_keep_their_place_in_a_cluster() {
+    let Some(image) = Recipe::new("bigalloc-1k").write("/file", poison(5 * 1024)).image() else {
+        return;
+    };
+    let start = word(&inode(&image, FILE), I_BLOCK + 12 + 8);
+    let damaged = with_inode(&image, FILE, |it| set(it, I_BLOCK + 12 + 8, start + 1));
+    finds_among(&damaged, &["cluster-misaligned"]);
+}
+
+#[test]
+fn what_is_shared_becomes_a_hole_where_there_is_no_room() {
+    let recipe = Recipe::new("nojournal-4k").mib(8);
+    let recipe = recipe.write("/file", poison(8192)).write("/other", poison(8192));
+    let Some(image) = recipe.image() else { return };
+    let image = full(&image, FILE);
+    let map = inode(&image, FILE)[I_BLOCK..I_BLOCK + 60].to_vec();
+    let shared = with_inode(&image, FILE + 1, |it| it[I_BLOCK..I_BLOCK + 60].copy_from_slice(&map));
+    finds_among(&shared, &["shared-blocks-left"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Inodes with a duty, and the filesystem's own blocks.
 
-use crate::kit::{Frame, finds, set, set16, with_inode};
+use crate::kit::{Frame, finds, ids, mend, set, set16, with_block, with_inode};
 use ext4_testkit::image::{Image, Recipe, poison};
 
 fn image(profile: &str) -> Option<Image> {
@@ -57,4 +57,29 @@ fn the_list_of_bad_blocks_is_a_list_and_nothing_else() {
     finds(&list(desc.inode_table.0 + 9), &["bad-block-under-inode-table"]);
     finds(&list(desc.block_bitmap.0), &["bad-block-under-block-bitmap"]);
     finds(&list(desc.inode_bitmap.0), &["bad-block-under-inode-bitmap"]);
+    // Kept in blocks of pointers.
+    let kept_in = |blk: u64| {
+        let nr = u32::try_from(blk).unwrap();
+        with_inode(&image, 1, |it| set(it, 0x28 + 48, nr))
+    };
+    finds(&kept_in(desc.inode_table.0 + 9), &["bad-blocks-on-metadata"]);
+    let listed = with_block(&kept_in(9000), 9000, |it| {
+        it.fill(0);
+        set(it, 0, 9000);
+    });
+    // That block is one of the journal's, which gets another.
+    finds(&listed, &["bad-block-under-bad-blocks", "shared-blocks"]);
+}
+
+#[test]
+fn a_bad_copy_is_worth_a_word() {
+    let Some(image) = image("noflex-1k") else { return };
+    // The copy of the superblock is the first block of the group, those of the descriptors follow.
+    for (blk, id) in
+        [(2049, "bad-block-under-superblock-copy"), (2050, "bad-block-under-descriptors-copy")]
+    {
+        let (outcome, _) = mend(&with_inode(&image, 1, |it| set(it, 0x28, blk)), 1);
+        assert!(ids(&outcome).contains(&id), "{:#?}", outcome.findings);
+        assert_eq!(outcome.left, 0, "{id}: a remark only");
+    }
 }

@@ -1,0 +1,80 @@
+//! Journals that cannot be used as they are.
+
+use super::{Victim, damaged, expect, expect_of, run, sound};
+use crate::kit::ids;
+use ext4_check::Error;
+use ext4_testkit::image::Recipe;
+
+const RECOVER: u32 = 4;
+
+/// The journal begins at its first block.
+fn start(it: &mut Victim) {
+    it.journal()[0x1F] = 1;
+}
+
+fn add_incompat(it: &mut Victim, bits: u32) {
+    it.superblock(|raw| raw.s_feature_incompat.set(raw.s_feature_incompat.get() | bits));
+}
+
+#[test]
+fn a_journal_of_the_future_ends_the_run_or_is_begun_anew() {
+    for (id, at, value) in [
+        ("journal-version", 7, 9),
+        ("journal-unknown-feature", 0x28, 0x80),
+        ("journal-unknown-ro-feature", 0x2F, 1),
+    ] {
+        let Some(image) = sound("ext4-4k", "") else { return };
+        let image = damaged(&image, |it| it.journal()[at] = value);
+        let (outcome, after, err) = run(&image, &[]);
+        assert!(matches!(err, Some(Error::Unsupported(_))), "{id}: {err:?}");
+        assert_eq!(ids(&outcome), [id]);
+        assert!(after.bytes() == image.bytes(), "{id}: something was changed");
+        let no = &["journal-version", "journal-unknown-feature", "journal-unknown-ro-feature"];
+        expect_of(&image, no, &[id, "journal-superblock"]);
+        assert_eq!(run(&image, no).0.left, 0, "{id}");
+    }
+}
+
+#[test]
+fn what_a_journal_holds_is_replayed_when_it_is_said_to_hold_something() {
+    expect("ext4-4k", &["journal-not-empty"], start);
+    expect("ext4-4k", &["journal-replay"], |it| {
+        start(it);
+        add_incompat(it, RECOVER);
+    });
+    expect("noflex-1k", &["superblock-damaged", "journal-of-a-copy", "journal-replay"], |it| {
+        start(it);
+        it.bytes[1024..2048].fill(0);
+    });
+}
+
+#[test]
+fn a_damaged_transaction_is_not_replayed() {
+    let recipe = Recipe::new("ext4-1k")
+        .debugfs("jo -c -v 3\njw -b 9000 /dev/zero\njw -b 9001 /dev/zero\njc");
+    let Some(image) = recipe.image() else { return };
+    let image = damaged(&image, |it| it.journal_block(2)[9] ^= 1);
+    expect_of(&image, &[], &["journal-transaction"]);
+}
+
+#[test]
+fn a_journal_that_is_no_file_becomes_one_where_it_is_kept() {
+    let Some(image) = sound("ext4-4k", "") else { return };
+    let image = damaged(&image, |it| it.inode(8, |inode| inode[1] = 0xC1));
+    expect_of(&image, &["journal-map-lost", "journal-inode"], &["journal-inode-mode"]);
+}
+
+#[test]
+fn a_journal_with_a_name_is_hidden() {
+    for profile in ["ext3-1k", "ext4-4k"] {
+        expect(profile, &["journal-visible", "entry-unused-inode"], |it| {
+            let mut journal = Vec::new();
+            it.inode(8, |inode| {
+                journal = inode.to_vec();
+                inode.fill(0);
+            });
+            it.inode(13, |inode| inode.copy_from_slice(&journal));
+            it.superblock(|raw| raw.s_journal_inum.set(13));
+        });
+    }
+}
