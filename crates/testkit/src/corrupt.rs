@@ -2,6 +2,7 @@
 //! or not; blocks zeroed, swapped, doubled; bits flipped; the end cut off.
 
 mod fields;
+mod storm;
 
 use crate::{
     image::Image,
@@ -11,6 +12,7 @@ use crate::{
 use anyhow::{Result, ensure};
 pub use fields::{Structure, structures};
 use std::collections::BTreeSet;
+pub use storm::Storm;
 
 /// One way to damage an image.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,4 +5,5 @@ mod journal_device;
 mod plan;
 mod rig;
 mod run;
+mod storm;
 mod undo;

@@ -28,6 +28,8 @@ const FUDGE: u64 = 24 * 60 * 60;
 const CLOCK_IS_SET: u64 = 946_684_800;
 /// The fields that ext4 has behind the first 128 bytes of an inode.
 const EXTRA_ISIZE: u16 = 32;
+/// Also where nothing reads it, without INCOMPAT 64bit (`EXT2_MAX_DESC_SIZE`).
+const MAX_DESC_SIZE: u16 = 1024;
 /// Inodes that no quota can be in: bad blocks, root, boot loader, undelete, resize, journal, exclude,
 /// replica.
 const NOT_QUOTA: [u32; 8] = [1, 2, 5, 6, 7, 8, 9, 10];
@@ -141,6 +143,13 @@ impl Check<'_, '_> {
         if first > inodes && inodes >= 11 {
             self.mend(&SUPERBLOCK_FIELD, format!("s_first_ino {first}"), 11, |it| {
                 it.s_first_ino.set(11);
+            })?;
+        }
+        let desc_size = self.raw.s_desc_size.get();
+        let is_legal = desc_size == 0 || desc_size.is_power_of_two() && desc_size <= MAX_DESC_SIZE;
+        if !self.has_incompat(Incompat::BIT64) && !is_legal {
+            self.mend(&SUPERBLOCK_FIELD, format!("s_desc_size {desc_size}"), 0, |it| {
+                it.s_desc_size.set(0);
             })?;
         }
         let flex = self.raw.s_log_groups_per_flex;

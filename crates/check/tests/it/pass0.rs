@@ -160,6 +160,8 @@ fn fields_that_follow_from_others_are_set() {
     });
     expect("ext4-4k", &["superblock-field"], |it| it.superblock(|raw| raw.s_inode_size.set(77)));
     expect("ext4-4k", &["superblock-field"], |it| it.superblock(|raw| raw.s_desc_size.set(0)));
+    // 64 is the smallest that is legal with 64bit; without, the field means nothing, but not anything.
+    expect("ext2-4k", &["superblock-field"], |it| it.superblock(|raw| raw.s_desc_size.set(77)));
     expect("ext4-4k", &["fragment-size"], |it| {
         it.superblock(|raw| raw.s_log_cluster_size.set(0));
     });

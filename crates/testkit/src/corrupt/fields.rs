@@ -10,12 +10,13 @@ use ext4_ondisk::{
     checksum::Csum,
     dir_entry, extent,
     group_desc::DescFormat,
+    htree::{self, DxContext},
     inode::InodeFormat,
     orphan_file,
     superblock::{RawSuperblock, Superblock},
     xattr,
 };
-use ext4_units::{BlockNr, GroupNr, InodeNr};
+use ext4_units::{BlockNr, BlockSize, GroupNr, InodeNr};
 use std::collections::BTreeSet;
 
 /// A field: its name, its place in the structure, its length in bytes.
@@ -170,6 +171,40 @@ const JOURNAL: &[Field] = &[
     ("s_checksum", 0xFC, 4),
 ];
 
+/// What a structure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Bitmap,
+    Superblock,
+    Group,
+    Inode,
+    ExtentNode,
+    Indirect,
+    Folder,
+    Attributes,
+    Orphans,
+    Journal,
+    /// A block that is none of these.
+    Other,
+}
+
+impl Kind {
+    const fn fields(self) -> &'static [Field] {
+        match self {
+            Self::Superblock => SUPERBLOCK,
+            Self::Group => GROUP,
+            Self::Inode => INODE,
+            Self::ExtentNode => EXTENT_NODE,
+            Self::Indirect => INDIRECT,
+            Self::Folder => FOLDER,
+            Self::Attributes => ATTRIBUTES,
+            Self::Orphans => ORPHANS,
+            Self::Journal => JOURNAL,
+            Self::Bitmap | Self::Other => &[],
+        }
+    }
+}
+
 /// How a structure's checksum is made right.
 #[derive(Clone, Debug)]
 enum Seal {
@@ -180,6 +215,8 @@ enum Seal {
     Inode(InodeNr, InodeFormat),
     ExtentNode(Csum),
     Folder(Csum),
+    /// Root and nodes of a folder's index.
+    Index(DxContext),
     Attributes(BlockNr, Csum),
     Orphans(BlockNr, Csum),
     Journal,
@@ -192,19 +229,24 @@ pub struct Structure {
     pub name: String,
     /// The byte of the image where it lies.
     pub at: u64,
-    bytes: Vec<u8>,
-    fields: &'static [Field],
+    pub(super) kind: Kind,
+    pub(super) bytes: Vec<u8>,
     seal: Seal,
-    is_big_endian: bool,
     /// Numbers that mean something else on this image.
     others: Vec<u64>,
 }
 
 impl Structure {
+    /// A whole block, without fields and checksum.
+    pub(super) fn block(name: String, view: &View<'_>, blk: u64, kind: Kind) -> Result<Self> {
+        let (at, bytes) = (blk * view.block_size as u64, view.block(blk)?);
+        Ok(Self { name, at, kind, bytes, seal: Seal::None, others: Vec::new() })
+    }
+
     /// Each field with each nasty value, as it is and, where the structure has a checksum, sealed.
     pub fn damage(&self) -> Vec<Damage> {
         let mut all = Vec::new();
-        for &(field, at, len) in self.fields {
+        for &(field, at, len) in self.kind.fields() {
             let Some(old) = self.bytes.get(at..at + len) else { continue };
             let old = self.number(old);
             let max = u64::MAX >> (64 - 8 * len);
@@ -235,21 +277,30 @@ impl Structure {
         bytes == self.bytes
     }
 
+    fn is_big_endian(&self) -> bool {
+        self.kind == Kind::Journal
+    }
+
     fn number(&self, bytes: &[u8]) -> u64 {
         let add = |all: u64, byte: &u8| all << 8 | u64::from(*byte);
-        if self.is_big_endian { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
+        if self.is_big_endian() {
+            bytes.iter().fold(0, add)
+        } else {
+            bytes.iter().rev().fold(0, add)
+        }
     }
 
     fn put(&self, field: &mut [u8], value: u64) {
         let n = field.len();
-        if self.is_big_endian {
+        if self.is_big_endian() {
             field.copy_from_slice(&value.to_be_bytes()[8 - n..]);
         } else {
             field.copy_from_slice(&value.to_le_bytes()[..n]);
         }
     }
 
-    fn reseal(&self, bytes: &mut [u8]) {
+    /// Makes the checksum in `bytes`, which are this structure's, right.
+    pub(super) fn reseal(&self, bytes: &mut [u8]) {
         match &self.seal {
             Seal::None => {}
             Seal::Superblock => {
@@ -269,6 +320,8 @@ impl Structure {
                 extent::set_checksum(*seed, bytes, max);
             }
             Seal::Folder(seed) => dir_entry::seal_tail(bytes, *seed),
+            // What is no index any more has no checksum either.
+            Seal::Index(context) => drop(context.reseal(bytes)),
             Seal::Attributes(blk, seed) => xattr::update_checksum(bytes, *blk, Some(*seed)),
             Seal::Orphans(blk, seed) => orphan_file::seal(bytes, *blk, Some(*seed)),
             Seal::Journal => {
@@ -283,9 +336,44 @@ impl Structure {
     }
 }
 
+/// How many there are to be of each.
+#[derive(Clone, Copy)]
+struct Most {
+    groups: usize,
+    inodes_of_a_type: usize,
+    /// Inodes that no folder names.
+    unnamed: usize,
+    nodes_of_a_map: usize,
+    blocks_of_a_folder: usize,
+}
+
+/// All structures of an image that [`structures`] knows.
+pub(super) fn all_structures(image: &Image) -> Result<Vec<Structure>> {
+    let all = usize::MAX;
+    let most = Most {
+        groups: all,
+        inodes_of_a_type: all,
+        unnamed: all,
+        nodes_of_a_map: all,
+        blocks_of_a_folder: all,
+    };
+    list(image, most)
+}
+
 /// The structures of an image: superblock, first two descriptors, the first few inodes of each kind
 /// and what belongs to them, orphan file, journal superblock.
 pub fn structures(image: &Image) -> Result<Vec<Structure>> {
+    let most = Most {
+        groups: 2,
+        inodes_of_a_type: 3,
+        unnamed: 0,
+        nodes_of_a_map: 3,
+        blocks_of_a_folder: 1,
+    };
+    list(image, most)
+}
+
+fn list(image: &Image, most: Most) -> Result<Vec<Structure>> {
     let view = View::new(image)?;
     let sb = Superblock::decode(&view.sb)?;
     let root = view.inode(2)?;
@@ -296,9 +384,16 @@ pub fn structures(image: &Image) -> Result<Vec<Structure>> {
         format: InodeFormat::new(&sb),
         seed: view.has_checksums().then_some(sb.csum_seed),
         view: &view,
+        most,
         all: Vec::new(),
     };
-    list.push("superblock".into(), 1024, &image.bytes()[1024..2048], SUPERBLOCK, Seal::Superblock);
+    list.push(
+        "superblock".into(),
+        1024,
+        &image.bytes()[1024..2048],
+        Kind::Superblock,
+        Seal::Superblock,
+    );
     list.groups(&DescFormat::new(&sb))?;
     list.inodes()?;
     list.journal()?;
@@ -307,6 +402,7 @@ pub fn structures(image: &Image) -> Result<Vec<Structure>> {
 
 struct List<'a> {
     view: &'a View<'a>,
+    most: Most,
     format: InodeFormat,
     seed: Option<Csum>,
     others: Vec<u64>,
@@ -314,41 +410,33 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    fn push(&mut self, name: String, at: u64, bytes: &[u8], fields: &'static [Field], seal: Seal) {
+    fn push(&mut self, name: String, at: u64, bytes: &[u8], kind: Kind, seal: Seal) {
         let mut others = self.others.clone();
         others.push(at / self.view.block_size as u64);
-        let is_big_endian = matches!(seal, Seal::Journal);
-        let bytes = bytes.to_vec();
-        self.all.push(Structure { name, at, bytes, fields, seal, is_big_endian, others });
+        self.all.push(Structure { name, at, kind, bytes: bytes.to_vec(), seal, others });
     }
 
-    fn push_block(
-        &mut self,
-        name: String,
-        blk: u64,
-        fields: &'static [Field],
-        seal: Seal,
-    ) -> Result<()> {
+    fn push_block(&mut self, name: String, blk: u64, kind: Kind, seal: Seal) -> Result<()> {
         let block = self.view.block(blk)?;
-        self.push(name, blk * self.view.block_size as u64, &block, fields, seal);
+        self.push(name, blk * self.view.block_size as u64, &block, kind, seal);
         Ok(())
     }
 
     fn groups(&mut self, format: &DescFormat) -> Result<()> {
-        for i in 0..self.view.groups.len().min(2) {
+        for i in 0..self.view.groups.len().min(self.most.groups) {
             let nr = GroupNr(u32::try_from(i)?);
             let (blk, at) = self.view.desc_place(i);
             let block = self.view.block(blk)?;
             let bytes = block.get(at..at + format.desc_size()).context("a descriptor")?;
             let byte = blk * self.view.block_size as u64 + at as u64;
             let seal = Seal::Group(nr, format.clone());
-            self.push(format!("group {i} descriptor"), byte, bytes, GROUP, seal);
+            self.push(format!("group {i} descriptor"), byte, bytes, Kind::Group, seal);
         }
         Ok(())
     }
 
     fn inodes(&mut self) -> Result<()> {
-        const OF_EACH: usize = 3;
+        let most = self.most.inodes_of_a_type;
         let mut by_kind: std::collections::BTreeMap<u16, usize> = std::collections::BTreeMap::new();
         let mut inodes: BTreeSet<u32> = [2, 7, self.view.sb.s_journal_inum.get()].into();
         inodes.extend(self.view.orphan_file());
@@ -356,56 +444,84 @@ impl List<'_> {
         view.walk(&mut |_, ino| {
             let kind = view.inode(ino)?.file_type();
             let n = by_kind.entry(kind).or_default();
-            if *n < OF_EACH && inodes.insert(ino) {
+            if *n < most && inodes.insert(ino) {
                 *n += 1;
             }
             Ok(())
         })?;
+        let is_used = |ino: &u32| view.inode(*ino).is_ok_and(|it| it.bytes[..28] != [0; 28]);
+        let all = 1..=view.sb.s_inodes_count.get();
+        let unnamed: Vec<u32> =
+            all.filter(|it| !inodes.contains(it)).filter(is_used).take(self.most.unnamed).collect();
+        inodes.extend(unnamed);
         for ino in inodes.into_iter().filter(|it| *it != 0) {
             let node = self.view.inode(ino)?;
             let nr = InodeNr::new(ino).context("inode 0")?;
             let at = self.view.inode_byte(ino)?;
             let seal = Seal::Inode(nr, self.format);
-            self.push(format!("inode {ino}"), at, &node.bytes, INODE, seal);
+            self.push(format!("inode {ino}"), at, &node.bytes, Kind::Inode, seal);
             self.belongings(nr, &node)?;
         }
         Ok(())
     }
 
     fn belongings(&mut self, ino: InodeNr, node: &Node) -> Result<()> {
-        const NODES: usize = 3;
         let seed = self.seed.map(|it| it.inode_seed(ino, node.raw.i_generation.get()));
         let sealed = |seal: fn(Csum) -> Seal| seed.map_or(Seal::None, seal);
         let has_extents = node.has(0x8_0000);
-        for blk in self.view.map_blocks(node)?.into_iter().take(NODES) {
+        for blk in self.view.map_blocks(node)?.into_iter().take(self.most.nodes_of_a_map) {
             let name = format!("inode {ino}, map block {blk}");
             if has_extents {
-                self.push_block(name, blk, EXTENT_NODE, sealed(Seal::ExtentNode))?;
+                self.push_block(name, blk, Kind::ExtentNode, sealed(Seal::ExtentNode))?;
             } else {
-                self.push_block(name, blk, INDIRECT, Seal::None)?;
+                self.push_block(name, blk, Kind::Indirect, Seal::None)?;
             }
         }
-        let first = self.view.runs(node)?.first().map(|it| it.start);
-        if let (Some(blk), 0o040_000) = (first, node.file_type()) {
-            // The root of an index has no tail to seal.
-            let seal = if node.has(0x1000) { Seal::None } else { sealed(Seal::Folder) };
-            self.push_block(format!("inode {ino}, folder block {blk}"), blk, FOLDER, seal)?;
+        let runs = self.view.runs(node)?;
+        let first = runs.first().map(|it| it.start);
+        if node.file_type() == 0o040_000 {
+            let blocks = runs.iter().flat_map(|it| it.start..it.start + it.len);
+            for (nr, blk) in blocks.take(self.most.blocks_of_a_folder).enumerate() {
+                let seal = self.folder_seal(ino, node, seed, blk, nr == 0)?;
+                let name = format!("inode {ino}, folder block {blk}");
+                self.push_block(name, blk, Kind::Folder, seal)?;
+            }
         }
         if let (Some(blk), true) = (first, self.view.orphan_file() == Some(ino.get())) {
             let seal = seed.map_or(Seal::None, |it| Seal::Orphans(BlockNr(blk), it));
-            self.push_block(format!("orphan file block {blk}"), blk, ORPHANS, seal)?;
+            self.push_block(format!("orphan file block {blk}"), blk, Kind::Orphans, seal)?;
         }
         let acl = node.acl_block();
         if acl != 0 {
             let seal = self.seed.map_or(Seal::None, |it| Seal::Attributes(BlockNr(acl), it));
-            self.push_block(format!("attribute block {acl}"), acl, ATTRIBUTES, seal)?;
+            self.push_block(format!("attribute block {acl}"), acl, Kind::Attributes, seal)?;
         }
         Ok(())
     }
 
+    fn folder_seal(
+        &self,
+        ino: InodeNr,
+        node: &Node,
+        csum: Option<Csum>,
+        blk: u64,
+        is_first: bool,
+    ) -> Result<Seal> {
+        let Some(seed) = csum else { return Ok(Seal::None) };
+        let block_size = BlockSize::from_bytes(u32::try_from(self.view.block_size)?);
+        let block_size = block_size.context("a block size")?;
+        let has_index = node.has(0x1000);
+        if has_index && (is_first || htree::is_node(&self.view.block(blk)?, block_size)) {
+            let has_largedir = self.view.has_incompat(0x4000);
+            let n_blocks = u32::MAX;
+            return Ok(Seal::Index(DxContext { ino, block_size, csum, has_largedir, n_blocks }));
+        }
+        Ok(Seal::Folder(seed))
+    }
+
     fn journal(&mut self) -> Result<()> {
         if let Some(&blk) = super::journal_blocks(self.view)?.first() {
-            self.push_block("journal superblock".into(), blk, JOURNAL, Seal::Journal)?;
+            self.push_block("journal superblock".into(), blk, Kind::Journal, Seal::Journal)?;
         }
         Ok(())
     }
