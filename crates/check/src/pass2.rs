@@ -5,6 +5,7 @@
 
 mod directory;
 mod entries;
+mod fold;
 mod index;
 mod inline;
 mod inode;

@@ -1,7 +1,7 @@
 //! The entries of one run of records: a block of a directory, or a part of one inside its inode.
 
 use super::{
-    inode,
+    fold, inode,
     record::{Area, Fields},
     view::{Ask, Report, View},
 };
@@ -10,10 +10,10 @@ use crate::{
     facts::Directory,
     problem::pass2::{
         BAD_INODE, BAD_NAME, CORRUPTED, DOT_INODE, DOT_TERM, DOTDOT_TERM, DUPLICATE, DUPLICATE_DOT,
-        DUPLICATE_DOTDOT, EA_INODE_LINK, ENCRYPTED_NAME, FILETYPE, FILETYPE_SET, FIRST_NOT_DOT,
-        INODE_IN_UNINIT, INODE_IN_UNUSED, LINK_DIRECTORY, LINK_DOT, LINK_ROOT, MISSING_DOT,
-        MISSING_DOTDOT, NOT_UNIQUE, NOT_UNIQUE_HIDDEN, NULL_NAME, SECOND_NOT_DOTDOT, SPLIT_DOT,
-        UNUSED_INODE,
+        DUPLICATE_DOTDOT, EA_INODE_LINK, ENCODED_NAME, ENCRYPTED_NAME, FILETYPE, FILETYPE_SET,
+        FIRST_NOT_DOT, INODE_IN_UNINIT, INODE_IN_UNUSED, LINK_DIRECTORY, LINK_DOT, LINK_ROOT,
+        MISSING_DOT, MISSING_DOTDOT, NOT_UNIQUE, NOT_UNIQUE_HIDDEN, NULL_NAME, SECOND_NOT_DOTDOT,
+        SPLIT_DOT, UNUSED_INODE,
     },
 };
 use ext4_ondisk::{
@@ -21,13 +21,32 @@ use ext4_ondisk::{
     inode::FileType,
 };
 use ext4_units::InodeNr;
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 /// The least bytes of an encrypted name.
 const ENCRYPTED_MIN: usize = 16;
 
-/// Names that were met, and their inodes.
-type Seen = HashMap<Vec<u8>, u32>;
+/// Names that were met, as they are compared, and their inodes.
+struct Seen {
+    is_casefolded: bool,
+    names: HashMap<Vec<u8>, u32>,
+}
+
+impl Seen {
+    fn compared<'n>(&self, name: &'n [u8]) -> Cow<'n, [u8]> {
+        let folded = if self.is_casefolded { fold::folded(name) } else { None };
+        folded.unwrap_or(Cow::Borrowed(name))
+    }
+
+    fn get(&self, name: &[u8]) -> Option<u32> {
+        self.names.get(&*self.compared(name)).copied()
+    }
+
+    fn insert(&mut self, name: &[u8], ino: u32) {
+        let name = self.compared(name).into_owned();
+        self.names.insert(name, ino);
+    }
+}
 
 /// The check of one run of records.
 pub(crate) struct Entries<'e, 'v> {
@@ -57,7 +76,9 @@ impl Entries<'_, '_> {
     pub(crate) fn check(&mut self, area: &mut Area<'_>, mut expect: Expect) -> Result<()> {
         let (mut offset, mut before) = (0, None);
         // Names of one block are nearly always different, and that is seen at a glance.
-        let mut seen = area.may_have_twins().then(Seen::new);
+        let is_casefolded = self.known.is_casefolded;
+        let mut seen = (is_casefolded || area.may_have_twins())
+            .then(|| Seen { is_casefolded, names: HashMap::new() });
         while offset < area.len() {
             let sound = area.fields(offset).filter(|it| area.is_sound(it));
             let Some(it) = sound else {
@@ -314,7 +335,7 @@ impl Entries<'_, '_> {
         Ok(Some(ino))
     }
 
-    /// A name without bytes that no name has.
+    /// A name without bytes that no name has, and that is text where it has to be.
     fn bytes_of_name(
         &mut self,
         area: &mut Area<'_>,
@@ -322,20 +343,26 @@ impl Entries<'_, '_> {
         name: &mut Vec<u8>,
     ) -> Result<()> {
         let is_bad = |byte: &u8| matches!(byte, 0 | b'/');
-        if self.known.is_encrypted || !name.iter().any(is_bad) {
+        let is_any_text =
+            !self.known.is_casefolded || !fold::is_strict(self.view.sb.encoding_flags);
+        if self.known.is_encrypted || is_any_text && !name.iter().any(is_bad) {
             return Ok(());
         }
-        if !self.ask_name(&BAD_NAME, it, name, "", "")? {
-            return Ok(());
+        let mut new = name.clone();
+        let is_text = is_any_text || !fold::mend(&mut new);
+        if !is_text && !self.ask_name(&ENCODED_NAME, it, name, "", "")? {
+            new.clone_from(name);
         }
-        for byte in area.name_mut(it).iter_mut().filter(|it| is_bad(it)) {
-            *byte = b'.';
+        if new.iter().any(is_bad) && self.ask_name(&BAD_NAME, it, name, "", "")? {
+            new.iter_mut().filter(|it| is_bad(it)).for_each(|byte| *byte = b'.');
         }
-        self.is_changed = true;
-        // The hash of the name is another one.
-        self.report.is_to_rebuild |= self.known.is_indexed;
-        name.clear();
-        name.extend_from_slice(area.name(it));
+        if new != *name {
+            area.name_mut(it).copy_from_slice(&new);
+            self.is_changed = true;
+            // The hash of the name is another one.
+            self.report.is_to_rebuild |= self.known.is_indexed;
+            *name = new;
+        }
         Ok(())
     }
 
@@ -407,8 +434,8 @@ impl Entries<'_, '_> {
         seen: &mut Option<Seen>,
     ) -> Result<bool> {
         let Some(seen) = seen else { return Ok(true) };
-        let Some(&other) = seen.get(name) else {
-            seen.insert(name.to_vec(), it.ino);
+        let Some(other) = seen.get(name) else {
+            seen.insert(name, it.ino);
             return Ok(true);
         };
         if other == it.ino {
@@ -434,7 +461,7 @@ impl Entries<'_, '_> {
             }
             self.is_changed = true;
             self.report.is_to_rebuild |= self.known.is_indexed;
-            seen.insert(new, it.ino);
+            seen.insert(&new, it.ino);
         }
         Ok(true)
     }
@@ -449,7 +476,7 @@ fn other_name(name: &[u8], it: &Fields, ino: InodeNr, seen: &Seen) -> Vec<u8> {
         let keep = name.len().min(room.saturating_sub(tail.len()));
         let mut new = name[..keep].to_vec();
         new.extend(&tail[..tail.len().min(room)]);
-        if !seen.contains_key(&new) && !matches!(&*new, b"" | b"." | b"..") {
+        if seen.get(&new).is_none() && !matches!(&*new, b"" | b"." | b"..") {
             return new;
         }
     }

@@ -1,7 +1,10 @@
 //! The index of a directory: whether it leads to every leaf, once, and each leaf holds the hashes that
 //! the index says.
 
-use super::view::{Ask, View};
+use super::{
+    fold,
+    view::{Ask, View},
+};
 use crate::{
     Place, Problem, Result,
     facts::Directory,
@@ -30,8 +33,8 @@ pub(crate) struct Index<'v> {
     view: View<'v>,
     dir: InodeNr,
     is_active: bool,
-    /// Hashes of names cannot be made here: they are of folded names.
-    is_hashless: bool,
+    /// Hashes are of folded names.
+    is_casefolded: bool,
     n_blocks: u64,
     context: DxContext,
     hasher: Option<Hasher>,
@@ -53,7 +56,7 @@ impl<'v> Index<'v> {
             view,
             dir,
             is_active: known.is_indexed,
-            is_hashless: known.is_casefolded,
+            is_casefolded: known.is_casefolded,
             n_blocks,
             context: DxContext {
                 ino: dir,
@@ -91,7 +94,7 @@ impl<'v> Index<'v> {
     }
 
     fn hash_range(&self, lblk: u64, bytes: &[u8]) -> Option<(u32, u32)> {
-        let hasher = self.hasher.as_ref().filter(|_| !self.is_hashless)?;
+        let hasher = self.hasher.as_ref()?;
         let tail = if self.context.csum.is_some() { TAIL_LEN } else { 0 };
         let area = bytes.get(..bytes.len().checked_sub(tail)?)?;
         let place = ext4_ondisk::dir_entry::Area::Block {
@@ -102,7 +105,8 @@ impl<'v> Index<'v> {
         let hashes = records.filter_map(|it| {
             let it = it.ok()?;
             it.ino?;
-            Some(hasher.hash(it.name).hash & !1)
+            let name = if self.is_casefolded { fold::folded(it.name)? } else { it.name.into() };
+            Some(hasher.hash(&name).hash & !1)
         });
         hashes.fold(None, |range: Option<(u32, u32)>, hash| {
             let (min, max) = range.unwrap_or((hash, hash));

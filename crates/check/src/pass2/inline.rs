@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{Place, Result, facts::Directory, problem::pass2::INLINE_SIZE};
 use ext4_ondisk::{
+    inline_data,
     inode::RawInode,
     xattr::{self, Value},
 };
@@ -33,15 +34,8 @@ pub(crate) fn check(
     report.dotdot = InodeNr::new(parent);
     report.names.extend([dir.get(), parent]);
     let mut is_changed = false;
-    let i_size = raw.i_size_lo.get();
-    if !i_size.is_multiple_of(4)
-        && ask(&INLINE_SIZE, Place::inode(dir), i_size.to_string(), (i_size & !3).to_string())?
-    {
-        raw.i_size_lo.set(i_size & !3);
-        is_changed = true;
-    }
     let place = Place::inode(dir).at_lblk(0_u32);
-    let mut run = |area: &mut [u8], offset: usize| {
+    let mut run = |area: &mut [u8], offset: usize, ask: &mut Ask<'_>| {
         let mut entries = Entries {
             view,
             dir,
@@ -56,16 +50,28 @@ pub(crate) fn check(
         entries.check(&mut Area::new(&mut area[..whole], size, inodes), Expect::Name)?;
         Ok::<_, crate::Error>(entries.is_changed)
     };
-    is_changed |= run(&mut raw.i_block[PARENT..], PARENT)?;
+    is_changed |= run(&mut raw.i_block[PARENT..], PARENT, ask)?;
     let body = bytes.get(extra..).unwrap_or_default();
     let mut new_body = None;
     if let Ok(mut entries) = xattr::parse_body(body, dir) {
         let data = entries.iter_mut().find(|it| it.index == 7 && it.name == b"data");
         if let Some(Value::Here(value)) = data.map(|it| &mut it.value)
             && !value.is_empty()
-            && run(value, 60)?
         {
-            new_body = xattr::encode_body(&entries, body.len());
+            let size = inline_data::BODY_LEN + value.len();
+            let whole = size.next_multiple_of(4);
+            let mut is_other = false;
+            if size != whole
+                && ask(&INLINE_SIZE, Place::inode(dir), size.to_string(), whole.to_string())?
+            {
+                // Zeros in place of what is padding anyway: no name becomes shorter.
+                value.resize(whole - inline_data::BODY_LEN, 0);
+                raw.i_size_lo.set(u32::try_from(whole).unwrap_or(u32::MAX));
+                is_other = true;
+            }
+            if run(value, inline_data::BODY_LEN, ask)? || is_other {
+                new_body = xattr::encode_body(&entries, body.len());
+            }
         }
     }
     if let Some(new) = new_body {

@@ -4,6 +4,7 @@
 mod bitmaps;
 mod index;
 mod inodes;
+mod links;
 mod names;
 mod special;
 
@@ -108,6 +109,11 @@ pub(crate) const CASES: &[Case] = &[
     case("nothing without a name", Debugfs("unlink /none"), &["unattached-empty-inode"]),
     case("too few links", Debugfs("ln /a /d/a2"), &["link-count"]),
     case("too many links", Debugfs("sif /a links_count 9"), &["link-count"]),
+    case(
+        "links that are said to be too many",
+        Debugfs("sif /d links_count 1"),
+        &["dir-link-overflow"],
+    ),
     // Bitmaps and counts.
     case("a block too many", Debugfs("setb 5000 1"), &["block-marked-used"]),
     case("blocks too many", Debugfs("setb 5000 10"), &["blocks-marked-used"]),

@@ -5,7 +5,7 @@ use super::{
     How::{self, Bytes, Debugfs},
     all_are_found_and_mended,
 };
-use crate::kit::{Frame, block, inode, set, set16, with_block, word};
+use crate::kit::{Frame, block, inode, set, set16, with_block, with_inode, word};
 use ext4_ondisk::htree::DxContext;
 use ext4_testkit::{
     image::{Image, Recipe},
@@ -73,6 +73,11 @@ const CASES: &[Case] = &[
         profile: "ext3-1k",
         ..flat("a hole among the leaves", Debugfs("punch /dir 2 2"), &["directory-hole"])
     },
+    flat(
+        "a size that only large directories have",
+        Bytes(|it| with_inode(it, DIR, |b| set(b, 4, 0x9000_0000))),
+        &["inode-size", "feature-largedir"],
+    ),
     deep(
         "a leaf where a node should be",
         Bytes(|it| {
@@ -103,6 +108,14 @@ const CASES: &[Case] = &[
         )
     },
     Case {
+        base: folded,
+        ..flat(
+            "a folded name in the wrong leaf",
+            Bytes(|it| root(it, |b| set(b, ROOT + 16, word(b, ROOT + 8) + 2))),
+            &["index-max-hash"],
+        )
+    },
+    Case {
         profile: "ext4-1k",
         ..flat(
             "a sealed root that leads to no block",
@@ -113,21 +126,27 @@ const CASES: &[Case] = &[
 ];
 
 fn one_level(profile: &'static str) -> Option<Image> {
-    indexed(profile, 90, 100)
+    indexed(Recipe::new(profile).mkdir("/dir"), 90, 100)
+}
+
+/// Of names that are compared without regard to case.
+fn folded(profile: &'static str) -> Option<Image> {
+    let recipe = Recipe::new(profile).options("-O casefold -E encoding=utf8");
+    indexed(recipe.debugfs("mkdir dir\nsif dir flags 0x40080000"), 90, 100)
 }
 
 /// 124 entries fit into the root, three names into a leaf.
 fn two_levels(profile: &'static str) -> Option<Image> {
-    indexed(profile, 450, 255)
+    indexed(Recipe::new(profile).mkdir("/dir"), 450, 255)
 }
 
 /// A directory of `n` names of `len` bytes, indexed by e2fsck.
-fn indexed(profile: &'static str, n: u32, len: usize) -> Option<Image> {
+fn indexed(recipe: Recipe, n: u32, len: usize) -> Option<Image> {
     let mut requests = String::from("cd /dir");
     for nr in 0..n {
-        let _ = write!(requests, "\nmknod {nr:0len$} p");
+        let _ = write!(requests, "\nmknod {nr:N>len$} p");
     }
-    let image = Recipe::new(profile).mib(8).mkdir("/dir").debugfs(&requests).image()?;
+    let image = recipe.mib(8).debugfs(&requests).image()?;
     let scratch = oracle::scratch().unwrap();
     let file = scratch.path().join("disk.img");
     image.save(&file).unwrap();
