@@ -62,6 +62,13 @@ pub trait BlockDevice: Send + Sync + fmt::Debug {
         let _ = (offset, len);
     }
 
+    /// The first byte of `from..to` that may be other than zero, as far as the host knows without
+    /// reading: `to` when there is none, `from` where nothing is known.
+    fn next_data(&self, from: u64, to: u64) -> u64 {
+        let _ = to;
+        from
+    }
+
     /// A queue of up to `depth` writes in flight. The default does each write as it is submitted.
     fn queue(&self, depth: usize) -> Box<dyn TransferQueue + '_> {
         let _ = depth;

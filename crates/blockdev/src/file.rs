@@ -14,7 +14,7 @@ use crate::{
     sectors::index,
 };
 use queue::FileQueue;
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, SeekFrom};
 use std::{
     fmt,
     fs::File,
@@ -303,6 +303,16 @@ impl BlockDevice for FileDevice {
             let at = self.start() + offset;
             // Only advice: a host that cannot follow it loses nothing but time.
             let _ = rustix::fs::fadvise(&self.shared.buffered, at, Some(len), Advice::WillNeed);
+        }
+    }
+
+    fn next_data(&self, from: u64, to: u64) -> u64 {
+        // The file's position, which this moves, is used by nobody.
+        let at = SeekFrom::Data(self.start().saturating_add(from));
+        match rustix::fs::seek(&self.shared.buffered, at) {
+            Ok(at) => at.saturating_sub(self.start()).max(from).min(to),
+            Err(rustix::io::Errno::NXIO) => to,
+            Err(_) => from,
         }
     }
 

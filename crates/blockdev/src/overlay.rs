@@ -126,6 +126,11 @@ impl BlockDevice for Overlay {
     fn prefetch(&self, offset: u64, len: u64) {
         self.base.prefetch(offset, len);
     }
+
+    fn next_data(&self, from: u64, to: u64) -> u64 {
+        let held = self.read_sectors().first_from(from).unwrap_or(to).min(to);
+        held.min(self.base.next_data(from, to)).max(from)
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,12 @@ impl SectorMap {
         self.sectors.insert(nr, sector);
     }
 
+    /// The byte offset of the first sector that is held and ends behind `offset`.
+    pub(crate) fn first_from(&self, offset: u64) -> Option<u64> {
+        let first = self.sectors.range(offset / SECTOR_U64..).next();
+        first.map(|(nr, _)| nr * SECTOR_U64)
+    }
+
     /// How many sectors a write of `len` bytes at `offset` would add.
     pub(crate) fn missing(&self, offset: u64, len: usize) -> u64 {
         let (first, end) = (offset / SECTOR_U64, (offset + len as u64).div_ceil(SECTOR_U64));

@@ -346,6 +346,9 @@ impl Bits {
 
     /// Sets in `bitmap` the bits of the numbers of `first..first + n`; bit 0 is for `first`.
     pub(crate) fn copy_to(&self, first: u64, n: u32, bitmap: &mut [u8]) {
+        if self.count(first, n.into()) == 0 {
+            return;
+        }
         let shift = first % 64;
         for (nr, bytes) in (0..u64::from(n).div_ceil(64)).zip(bitmap.chunks_mut(8)) {
             let at = first + nr * 64;

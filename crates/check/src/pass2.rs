@@ -26,7 +26,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use view::{Report, View};
 
 /// Directories that a thread takes at once.
-const BATCH: usize = 256;
+const BATCH: usize = 32;
+
+/// Directories whose scan is in memory at once.
+const PART: usize = 4096;
+
+/// Blocks between two directories that are read rather than left out.
+const GAP: u64 = 16;
 
 /// Checks all directories that pass 1 found.
 pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
@@ -34,8 +40,11 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     let mut suspects = Vec::new();
     let total = all.len() as u64;
     // In parts, so that what the scan came to is never all in memory.
-    for (nr, part) in all.chunks(BATCH * 64).enumerate() {
-        session.gate.progress(Pass::Two, (nr * BATCH * 64) as u64, total)?;
+    prefetch(session, all.get(..PART).unwrap_or(&all));
+    for (nr, part) in all.chunks(PART).enumerate() {
+        session.gate.progress(Pass::Two, (nr * PART) as u64, total)?;
+        // The host reads what comes next while this is looked at.
+        prefetch(session, all.chunks(PART).nth(nr + 1).unwrap_or_default());
         for (dir, report) in scan(session, part) {
             match report {
                 Ok(report) if is_first_parent(session, &report) => merge(session, dir, &report),
@@ -50,18 +59,25 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     features(session)
 }
 
+/// Tells the host that the blocks of these directories are read next.
+fn prefetch(session: &Session<'_, '_>, dirs: &[InodeNr]) {
+    let known = dirs.iter().filter_map(|it| session.facts.directories.get(it));
+    let mut runs: Vec<_> = known.flat_map(|it| it.runs.iter().map(|run| run.blocks)).collect();
+    session.image.prefetch(&mut runs, GAP);
+}
+
 /// What each of these directories came to, in their order.
 fn scan(session: &Session<'_, '_>, dirs: &[InodeNr]) -> Vec<(InodeNr, Result<Report>)> {
     let view = view_of(session);
     let next = AtomicUsize::new(0);
     let batches: Vec<&[InodeNr]> = dirs.chunks(BATCH).collect();
     let work = || {
-        let mut done = Vec::new();
+        let (mut done, mut room) = (Vec::new(), Vec::new());
         loop {
             let nr = next.fetch_add(1, Ordering::Relaxed);
             let Some(batch) = batches.get(nr) else { return done };
-            let reports: Vec<_> = batch.iter().map(|&dir| (dir, scan_one(view, dir))).collect();
-            done.push((nr, reports));
+            let reports = batch.iter().map(|&dir| (dir, scan_one(view, dir, &mut room)));
+            done.push((nr, reports.collect::<Vec<_>>()));
         }
     };
     let mut done = std::thread::scope(|scope| {
@@ -79,10 +95,10 @@ fn scan(session: &Session<'_, '_>, dirs: &[InodeNr]) -> Vec<(InodeNr, Result<Rep
     done.into_iter().flat_map(|it| it.1).collect()
 }
 
-fn scan_one(view: View<'_>, dir: InodeNr) -> Result<Report> {
+fn scan_one(view: View<'_>, dir: InodeNr, room: &mut Vec<u8>) -> Result<Report> {
     let mut report = Report::default();
     let Some(known) = view.facts.directories.get(&dir) else { return Ok(report) };
-    directory::check(view, dir, known, &mut view::suspect, &mut report)?;
+    directory::check(view, dir, known, &mut view::suspect, &mut report, room)?;
     Ok(report)
 }
 
@@ -134,7 +150,7 @@ fn mend(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
     let gate = &mut *session.gate;
     let mut ask =
         |problem, place, found: String, expected: String| gate.fix(problem, place, found, expected);
-    directory::check(view, dir, &known, &mut ask, &mut report)?;
+    directory::check(view, dir, &known, &mut ask, &mut report, &mut Vec::new())?;
     if !report.hidden.is_empty() {
         for (group, is_all) in report.hidden {
             let desc = &mut session.descs[group.0 as usize];

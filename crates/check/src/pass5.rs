@@ -71,6 +71,12 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
 
 fn groups(session: &mut Session<'_, '_>, [used, metadata, inodes]: &[Bits; 3]) -> Result<()> {
     let geo = session.geo;
+    let inodes = &{
+        // The first inodes are in use whether they are or not.
+        let mut all = inodes.clone();
+        all.insert_run(1, u64::from((geo.first_ino - 1).min(geo.inodes_per_group)));
+        all
+    };
     let mut directories = session.facts.directories.keys().copied().collect::<Vec<_>>();
     directories.reverse();
     let (mut free_clusters, mut free_inodes) = (0_u64, 0_u32);
@@ -90,7 +96,7 @@ fn groups(session: &mut Session<'_, '_>, [used, metadata, inodes]: &[Bits; 3]) -
             per_bit: geo.cluster_ratio().into(),
             expected: bits_of(used, first, n_bits, size),
         };
-        let n_free = bitmap::count_clear(&map.expected, n_bits);
+        let n_free = n_absent(used, first, n_bits);
         let own = metadata_bits(session, metadata, &map);
         compare(session, &BLOCKS, &map, &own)?;
         free_clusters += u64::from(n_free);
@@ -98,11 +104,8 @@ fn groups(session: &mut Session<'_, '_>, [used, metadata, inodes]: &[Bits; 3]) -
 
         let n_inodes = geo.inodes_per_group;
         let first = u64::from(group.0) * u64::from(n_inodes) + 1;
-        let mut expected = bits_of(inodes, first, n_inodes, size);
-        if group.0 == 0 {
-            bitmap::set_range(&mut expected, 0, (geo.first_ino - 1).min(n_inodes));
-        }
-        let n_free = bitmap::count_clear(&expected, n_inodes);
+        let expected = bits_of(inodes, first, n_inodes, size);
+        let n_free = n_absent(inodes, first, n_inodes);
         let unused = n_inodes - last_set(&expected, n_inodes).map_or(0, |it| it + 1);
         let map = Map {
             group,
@@ -143,6 +146,11 @@ fn bits_of(numbers: &Bits, first: u64, n_bits: u32, size: usize) -> Vec<u8> {
     let all = u32::try_from(size * 8).unwrap_or(u32::MAX);
     bitmap::set_range(&mut bits, n_bits, all);
     bits
+}
+
+/// How many of `n` numbers from `first` on are not there.
+fn n_absent(numbers: &Bits, first: u64, n: u32) -> u32 {
+    n - u32::try_from(numbers.count(first, n.into())).unwrap_or(n)
 }
 
 fn last_set(bits: &[u8], n_bits: u32) -> Option<u32> {

@@ -2,7 +2,8 @@
 
 use crate::{folders, image, pattern};
 use ext4_blockdev::{
-    AlignedBuf, BlockDevice, Completion, DirectIo, Error, FileDevice, OpenError, OpenMode, Write,
+    AlignedBuf, BlockDevice, Completion, DirectIo, Error, FileDevice, OpenError, OpenMode, Overlay,
+    Write,
 };
 use std::{
     fs::File,
@@ -10,6 +11,7 @@ use std::{
     panic::UnwindSafe,
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 #[test]
@@ -46,6 +48,28 @@ fn nothing_passes_the_end() {
     device.prefetch(u64::MAX, 5);
     drop(device);
     assert_eq!(std::fs::read(&path).unwrap(), pattern(1000));
+}
+
+#[test]
+fn what_the_host_never_stored_is_passed_over() {
+    const MIB: u64 = 1 << 20;
+    for folder in folders() {
+        let path = image(&folder, "sparse.img", 5000);
+        File::options().write(true).open(&path).unwrap().set_len(64 * MIB).unwrap();
+        let device = FileDevice::open(&path, OpenMode::Exclusive).unwrap();
+        device.write_at(32 * MIB, &[7; 4096]).unwrap();
+        assert_eq!(device.next_data(100, 64 * MIB), 100);
+        assert_eq!(device.next_data(40 * MIB, 64 * MIB), 64 * MIB);
+        assert_eq!(device.next_data(MIB, 2 * MIB), 2 * MIB);
+        assert_eq!(device.next_data(MIB, 64 * MIB), 32 * MIB);
+        // What was written above it counts too.
+        let overlay = Overlay::new(Arc::new(device));
+        overlay.write_at(16 * MIB + 5, &[1]).unwrap();
+        assert_eq!(overlay.next_data(MIB, 64 * MIB), 16 * MIB);
+        assert_eq!(overlay.next_data(16 * MIB + 5, 64 * MIB), 16 * MIB + 5);
+        assert_eq!(overlay.next_data(16 * MIB + 512, 64 * MIB), 32 * MIB);
+        assert_eq!(overlay.next_data(MIB, 2 * MIB), 2 * MIB);
+    }
 }
 
 #[test]

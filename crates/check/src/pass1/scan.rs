@@ -116,13 +116,26 @@ impl Scan {
     fn group(&mut self, world: &World<'_>, group: GroupNr, harvest: &mut Harvest) -> Result<()> {
         // What comes next is read by the device while this group is looked at.
         if let Some((start, len)) = table(world, GroupNr(group.0.saturating_add(1))) {
-            world.image.device().prefetch(start.byte(world.geo.block_size), len);
+            let (device, from) = (world.image.device(), start.byte(world.geo.block_size));
+            let data = device.next_data(from, from + len);
+            device.prefetch(data, from + len - data);
         }
         let Some((start, len)) = table(world, group) else { return Ok(()) };
         let size = world.geo.block_size;
         let mut done = 0;
         let mut index = 0;
         while done < len {
+            // What the host never stored are inodes that were never used.
+            if group.0 > 0 {
+                let from = start.byte(size);
+                let data = world.image.device().next_data(from + done, from + len) - from;
+                let blocks = (data - done) >> size.bits();
+                index += u32::try_from(blocks).unwrap_or(u32::MAX) * world.geo.inodes_per_block();
+                done += blocks << size.bits();
+                if data == len {
+                    break;
+                }
+            }
             let n = (len - done).min(READ as u64);
             let n = usize::try_from(n).map_err(|_far| Error::Outside(start))?;
             self.buffer.resize(n, 0);

@@ -17,15 +17,20 @@ use ext4_ondisk::{
     dir_entry::{self, TAIL_LEN, seal_tail},
     htree,
 };
-use ext4_units::{BlockNr, InodeNr, LogicalBlock};
+use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
+
+/// Bytes of a directory that are read at a time.
+const READ: u64 = 256 << 10;
 
 /// Checks a directory that pass 1 let pass. What is to be changed is in `report`; nothing is written.
+/// `room` is for blocks.
 pub(crate) fn check<'a>(
     view: View<'_>,
     dir: InodeNr,
     known: &Directory,
     ask: &'a mut Ask<'a>,
     report: &mut Report,
+    room: &mut Vec<u8>,
 ) -> Result<()> {
     if known.is_inline {
         return inline::check(view, dir, ask, report, known);
@@ -34,34 +39,41 @@ pub(crate) fn check<'a>(
     let seed = view.format.seed(dir, known.generation);
     let mut index = Index::new(view, dir, known);
     let mut next = 0;
-    for (lblk, blk) in View::blocks(known) {
-        if lblk > next {
-            hole(dir, next..lblk, ask, report)?;
-        }
-        next = lblk + 1;
-        // What cannot be read at all holds no names.
-        let mut bytes = view.image.read(blk).unwrap_or_else(|_| vec![0; size.len()]);
-        let place = Place::inode(dir).at_block(blk).at_lblk(lblk);
-        let is_root = known.is_indexed && lblk == 0;
-        let is_node = known.is_indexed && lblk > 0 && htree::is_node(&bytes, size);
-        let expect = if lblk == 0 { Expect::Dot } else { Expect::Name };
-        if is_node {
-            index.add(lblk, bytes);
-            continue;
-        }
-        let leaf = Leaf { view, dir, known, place, seed: seed.filter(|_| !is_root) };
-        let is_changed = leaf.check(&mut bytes, expect, ask, report)?;
-        if is_root {
-            index.add(lblk, bytes.clone());
-            if is_changed {
-                // The root's own checksum covers its entries.
-                report.is_to_rebuild = true;
+    for run in &known.runs {
+        let mut left = *run;
+        while left.blocks.len > 0 {
+            let n = read_first(view, left.blocks, room);
+            let places = (left.lblk..).zip(left.blocks.iter());
+            for ((lblk, blk), bytes) in places.zip(room.chunks_exact_mut(size.len())) {
+                if lblk > next {
+                    hole(dir, next..lblk, ask, report)?;
+                }
+                next = lblk + 1;
+                let place = Place::inode(dir).at_block(blk).at_lblk(lblk);
+                let is_root = known.is_indexed && lblk == 0;
+                let is_node = known.is_indexed && lblk > 0 && htree::is_node(bytes, size);
+                let expect = if lblk == 0 { Expect::Dot } else { Expect::Name };
+                if is_node {
+                    index.add(lblk, bytes.to_vec());
+                    continue;
+                }
+                let leaf = Leaf { view, dir, known, place, seed: seed.filter(|_| !is_root) };
+                let is_changed = leaf.check(bytes, expect, ask, report)?;
+                if is_root {
+                    index.add(lblk, bytes.to_vec());
+                    if is_changed {
+                        // The root's own checksum covers its entries.
+                        report.is_to_rebuild = true;
+                    }
+                } else {
+                    index.add_leaf(lblk, bytes);
+                }
+                if is_changed {
+                    report.blocks.push((blk, bytes.to_vec()));
+                }
             }
-        } else {
-            index.add_leaf(lblk, &bytes);
-        }
-        if is_changed {
-            report.blocks.push((blk, bytes));
+            left.lblk += n;
+            left.blocks = BlockRange::new(left.blocks.start.plus(n), left.blocks.len - n);
         }
     }
     // Even an empty one has a block.
@@ -73,6 +85,20 @@ pub(crate) fn check<'a>(
         report.is_to_rebuild = index.check(ask)?;
     }
     Ok(())
+}
+
+/// Reads the first blocks of a run, and gives how many they are.
+fn read_first(view: View<'_>, run: BlockRange, room: &mut Vec<u8>) -> u64 {
+    let size = view.geo.block_size;
+    for n in [run.len.min(READ >> size.bits()), 1] {
+        if view.image.read_run_into(BlockRange::new(run.start, n), room).is_ok() {
+            return n;
+        }
+    }
+    // What cannot be read at all holds no names.
+    room.clear();
+    room.resize(size.len(), 0);
+    1
 }
 
 /// Blocks that are not there: the directory is made anew without them.

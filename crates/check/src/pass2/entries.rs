@@ -279,10 +279,13 @@ impl Entries<'_, '_> {
         }
         let Some(ino) = self.target(area, it, name)? else { return Ok(()) };
         self.bytes_of_name(area, it, name)?;
-        if !self.kind(area, it, name, ino)? || !self.is_unique(area, it, name, ino, seen)? {
+        let file_type = self.view.file_type(ino)?;
+        if !self.kind(area, it, name, ino, file_type)?
+            || !self.is_unique(area, it, name, ino, seen)?
+        {
             return Ok(());
         }
-        if self.view.facts.directories.contains_key(&ino) {
+        if file_type == FileType::Directory && self.view.facts.directories.contains_key(&ino) {
             self.report.children.insert(ino);
         }
         self.count(it.ino);
@@ -312,14 +315,15 @@ impl Entries<'_, '_> {
             return Ok(None);
         }
         let Some(ino) = ino else { return Ok(None) };
-        if let Some((group, is_all)) = self.view.is_hidden(ino) {
+        let is_used = self.view.facts.inodes.contains(it.ino.into());
+        if !is_used && let Some((group, is_all)) = self.view.is_hidden(ino) {
             let problem = if is_all { &INODE_IN_UNINIT } else { &INODE_IN_UNUSED };
             if self.ask_name(problem, it, name, format!("group {group}"), "")? {
                 self.report.hidden.push((group, is_all));
             }
             return Ok(None);
         }
-        if !self.view.facts.inodes.contains(it.ino.into()) {
+        if !is_used {
             if self.ask_name(&UNUSED_INODE, it, name, "", "")? {
                 self.clear(area, it);
             }
@@ -374,8 +378,8 @@ impl Entries<'_, '_> {
         it: &Fields,
         name: &[u8],
         ino: InodeNr,
+        file_type: FileType,
     ) -> Result<bool> {
-        let file_type = self.view.file_type(ino)?;
         let expected = if self.view.has_filetype() { file_type.raw() } else { 0 };
         if it.file_type != expected && file_type != FileType::Unknown {
             let problem = if self.view.has_filetype() { &FILETYPE } else { &FILETYPE_SET };
@@ -385,7 +389,9 @@ impl Entries<'_, '_> {
                 self.is_changed = true;
             }
         }
-        if let Some(child) = self.view.facts.directories.get(&ino) {
+        if file_type == FileType::Directory
+            && let Some(child) = self.view.facts.directories.get(&ino)
+        {
             let is_second = child.parent.is_some() || self.report.children.contains(&ino);
             let parent = child.parent.unwrap_or(self.dir);
             let found = format!("a name in directory {parent} too");
