@@ -55,6 +55,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["no", "yes", "preen", "undo"])]
     pub rollback: Option<PathBuf>,
 
+    /// Copy what the repair takes away into DIR, which must be new or empty; with -n, what it would
+    #[arg(long, value_name = "DIR", conflicts_with = "rollback")]
+    pub rescue: Option<PathBuf>,
+
     /// With -n: keep the plan in FILE, which must not be there yet; --apply carries it out
     #[arg(long, value_name = "FILE", requires = "no")]
     pub plan: Option<PathBuf>,

@@ -7,6 +7,7 @@ pub mod explain;
 mod filesystem;
 pub mod outcome;
 mod plan;
+mod rescue;
 pub mod run;
 pub mod sections;
 

@@ -1,5 +1,6 @@
 //! What a check found and did, as text and as JSON.
 
+use crate::rescue::Rescued;
 use ext4_check::Finding;
 use ext4_cli::Exit;
 use ext4_ondisk::name::Name;
@@ -38,6 +39,9 @@ pub struct Outcome {
     pub inodes: [u64; 2],
     /// Blocks in use, and all.
     pub blocks: [u64; 2],
+    /// What was copied out of the repair's way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rescue: Option<Rescued>,
     /// Why the check did not come to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<String>,
@@ -166,6 +170,9 @@ impl fmt::Display for Outcome {
         if self.findings_not_listed > 0 {
             writeln!(f, "{image}: {} more", many(self.findings_not_listed, "finding"))?;
         }
+        if let Some(it) = &self.rescue {
+            writeln!(f, "{image}: {it}")?;
+        }
         if let Some(why) = &self.stopped_by {
             writeln!(f, "{image}: {why}; nothing was written")?;
         }
@@ -181,6 +188,6 @@ impl fmt::Display for Outcome {
     }
 }
 
-fn many(n: u64, what: &str) -> String {
+pub(crate) fn many(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

@@ -7,6 +7,7 @@ use crate::{
     filesystem::{self, InMemory},
     outcome::Outcome,
     plan::Plan,
+    rescue,
 };
 use ext4_blockdev::{BlockDevice, FileDevice, Location, OpenError, OpenMode, Overlay};
 use ext4_check::{Changes, Error, JournalDevice, Options, undo};
@@ -33,6 +34,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         report.show(&ProblemList::all())?;
         return Ok(Exit::OK);
     }
+    args.rescue.as_deref().map_or(Ok(()), rescue::check)?;
     let prompt = Prompt::new(args.answer())?;
     let stop =
         Stop::install().map_err(|err| Failure::operational(format_args!("signals: {err}")))?;
@@ -172,6 +174,9 @@ impl Run<'_> {
             Changes::new(changes, &**device, &checked).map_err(|err| self.failure(&err))?;
         if let Some(plan) = &case.plan {
             plan.check(&changes, &**device).map_err(|err| err.at(&self.name))?;
+        }
+        if let Some(folder) = self.args.rescue.as_ref().filter(|_| outcome.stopped_by.is_none()) {
+            outcome.rescue = rescue::save(folder, &self.name, &checked)?;
         }
         if let Some(path) = &self.args.plan {
             Plan::new(&self.name, &**device, options, &changes, &checked)?.save(path)?;

@@ -59,6 +59,44 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "RESCUE",
+        body: &[
+            Para::Text(
+                "With --rescue everything that a repair takes away is first copied into a folder, \
+                 durably, before the image is written to: what could be reached in the filesystem \
+                 before, after its journal was replayed, and cannot be after the repair. What a repair \
+                 moves, copies or names anew is not in it. With -n the folder holds what would be lost, \
+                 and the image is not touched. If the folder cannot be made whole nothing is written.",
+            ),
+            Para::Item(
+                "inode-N/contents",
+                "What the file loses, at its places in the file; the rest are holes. Of a directory the \
+                 blocks whose entries do not follow each other. Where a damaged map has several blocks \
+                 for one place the others are in contents-2 and so on.",
+            ),
+            Para::Item(
+                "inode-N/xattr",
+                "Lost attributes, as getfattr --dump has them: for setfattr --restore.",
+            ),
+            Para::Item("inode-N/xattr-block", "The block of attributes, where it is taken away."),
+            Para::Item(
+                "inode-N/names",
+                "Names that a directory loses, each behind the number of its inode.",
+            ),
+            Para::Item("inode-N/inode", "The inode as it was in its table."),
+            Para::Item(
+                "index.json",
+                "For each inode its path, kind, size, the problems that were found, whether all of it \
+                 is gone, its files here and the places in it that are lost. It is there only when the \
+                 folder is whole.",
+            ),
+            Para::Text(
+                "A damaged filesystem can name the same blocks in many files; no more bytes are copied \
+                 than the device has, and how many are not is told.",
+            ),
+        ],
+    },
+    Section {
         title: "EXIT STATUS",
         body: &[
             Para::Text("The sum of:"),
@@ -94,6 +132,10 @@ pub const SECTIONS: &[Section] = &[
             Para::Example(
                 "ext4-fsck -y --undo before.undo disk.img; ext4-fsck --rollback before.undo disk.img",
                 "Repair, and take it back.",
+            ),
+            Para::Example(
+                "ext4-fsck -n --rescue lost disk.img && jq '.inodes[].path' lost/index.json",
+                "Which files a repair would take something from; what it is lies in lost.",
             ),
             Para::Example("ext4-fsck --explain inode-size", "What a problem means."),
             Para::Example("ext4-fsck -b 32768 -B 4096 -y disk.img", "By a copy of the superblock."),

@@ -32,6 +32,7 @@ mod paths;
 mod pieces;
 pub mod problem;
 mod repair;
+pub mod rescue;
 mod run;
 mod session;
 mod snapshot;

@@ -74,10 +74,11 @@ struct Walk<'w> {
 }
 
 impl Walk<'_> {
+    /// The part of a run that is on the device.
     fn add(&mut self, what: What, start: BlockNr, len: u64) {
         let end = self.geo.blocks_count.min(self.image.n_blocks());
-        let is_inside = start.0.checked_add(len).is_some_and(|it| it <= end);
-        if len > 0 && start.0 > 0 && is_inside {
+        let len = len.min(end.saturating_sub(start.0));
+        if len > 0 && start.0 > 0 {
             (self.visit)(Piece { what, start, len });
         }
     }

@@ -67,6 +67,9 @@ pub struct Outcome {
     /// Clusters that were taken while nothing on the device used them, and log2 of the bytes of one.
     fresh: Bits,
     cluster_bits: u32,
+    /// The filesystem before the first change, and after the last round.
+    pub(crate) before: Option<Snapshot>,
+    pub(crate) after: Option<Snapshot>,
 }
 
 impl Outcome {
@@ -105,6 +108,7 @@ pub fn check(
         }
     }
     gate.name_findings();
+    outcome.before = gate.before;
     outcome.fresh = std::mem::take(&mut gate.history.fresh);
     outcome.fixed = gate.fixed;
     outcome.bad = gate.bad;
@@ -139,6 +143,7 @@ fn round(
         let has_repaired = session.gate.fixed > 0;
         finish::run(&mut session, has_repaired)?;
     }
+    outcome.after = Some(Snapshot::of(&session, overlay));
     let (sb, geo) = (&session.sb, &session.geo);
     let inodes = u64::from(geo.inodes_count);
     outcome.inodes = [inodes.saturating_sub(sb.free_inodes_count.into()), inodes];

@@ -3,6 +3,7 @@
 
 mod journal_device;
 mod plan;
+mod rescue;
 mod rig;
 mod run;
 mod storm;

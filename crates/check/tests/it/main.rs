@@ -7,3 +7,4 @@ mod kit;
 mod pass0;
 mod pass1;
 mod paths;
+mod rescue;
