@@ -45,6 +45,12 @@ pub enum Error {
     /// leaves this crate.
     #[error("something to mend")]
     Suspect,
+    /// All maps together name far more than there is. Never leaves this crate.
+    #[error("maps name more than there is")]
+    TooMuch,
+    /// A map names what others named, and too much of it. Never leaves this crate.
+    #[error("a map of what others have")]
+    NotWorthIt,
 }
 
 /// Shorthand for results of this crate.

@@ -3,6 +3,7 @@
 mod attributes;
 mod bad_blocks;
 mod block_map;
+mod budget;
 mod convert;
 mod encryption;
 mod extents;
@@ -19,7 +20,8 @@ mod size;
 mod special;
 mod world;
 
-use crate::{Place, Result, problem::pass1::REVISION, session::Session};
+use crate::{Error, Place, Result, bits::Bits, problem::pass1::REVISION, session::Session};
+use budget::Budget;
 use ext4_ondisk::features::{Features, RoCompat};
 use ext4_units::{BlockNr, InodeNr};
 use found::{Found, Harvest};
@@ -31,11 +33,18 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     let mut moves = frame::mark(session)?;
     let threads = session.threads;
     let none = BTreeSet::new();
-    let mut harvest = {
-        let (world, gate) = split(session, &none);
-        scan::run(world, gate, threads)?
+    let blocks = session.image.n_blocks();
+    let scan = |session: &mut Session<'_, '_>, budget: &Budget, threads| {
+        let (world, gate) = split(session, &none, budget);
+        scan::run(world, gate, threads)
     };
-    mend(session, &mut harvest)?;
+    let (mut harvest, is_over) = match scan(session, &Budget::of_scan(blocks), threads) {
+        Err(Error::TooMuch) => {
+            (scan(session, &Budget::in_order(blocks, Bits::default(), true), 1)?, true)
+        }
+        other => (other?, false),
+    };
+    mend(session, &mut harvest, is_over)?;
     moves.append(&mut harvest.moves);
     let old_maps = std::mem::take(&mut harvest.old_maps);
     let ratio_bits = session.geo.cluster_ratio_bits;
@@ -53,6 +62,7 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
 fn split<'s, 'a>(
     session: &'s mut Session<'_, 'a>,
     garbage: &'s BTreeSet<BlockNr>,
+    budget: &'s Budget,
 ) -> (World<'s>, &'s mut crate::gate::Gate<'a>) {
     let raw = &session.raw;
     let count = session.geo.inodes_count;
@@ -71,19 +81,22 @@ fn split<'s, 'a>(
         now: session.now,
         knows_low_dtime,
         garbage,
+        budget,
         has_quota: session.sb.features.ro_compat.intersects(RoCompat::QUOTA | RoCompat::PROJECT),
     };
     (world, session.gate)
 }
 
 /// Checks the suspects again, in the order of their numbers, and mends them.
-fn mend(session: &mut Session<'_, '_>, harvest: &mut Harvest) -> Result<()> {
+fn mend(session: &mut Session<'_, '_>, harvest: &mut Harvest, is_over: bool) -> Result<()> {
     let suspects = std::mem::take(&mut harvest.suspects);
+    let named = if suspects.is_empty() { Bits::default() } else { harvest.claims.clone() };
+    let budget = Budget::in_order(session.image.n_blocks(), named, is_over);
     let none = BTreeSet::new();
-    let garbage = garbage::find(&split(session, &none).0, &suspects)?;
+    let garbage = garbage::find(&split(session, &none, &budget).0, &suspects)?;
     let mut found = Found::default();
     for ino in suspects {
-        let (world, gate) = split(session, &garbage);
+        let (world, gate) = split(session, &garbage, &budget);
         let Some(bytes) = world.read_inode(ino)? else { continue };
         let before = world.sb.features;
         let outcome = scan::check(world, gate, &harvest.attributes, ino, bytes, &mut found)?;

@@ -15,7 +15,7 @@ use ext4_ondisk::{
     inode::{FileType, Inode, InodeFlags},
 };
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The resize inode, whose blocks are the filesystem's own.
 const RESIZE: u32 = 7;
@@ -23,10 +23,25 @@ const RESIZE: u32 = 7;
 /// Who has a cluster besides the filesystem itself, and how often.
 #[derive(Clone, Debug, Default)]
 struct Owners {
-    /// Inodes with contents or blocks of their map in it, each once for every time.
+    /// How often inodes have it, as contents or as a block of their map.
+    claims: usize,
+    /// The first of these inodes: as many as are told.
     inodes: Vec<InodeNr>,
     /// Somebody has it who keeps it: the filesystem, a file of its own, a block of attributes.
     is_kept: bool,
+}
+
+/// Inodes that a finding names.
+const TOLD: usize = 8;
+
+impl Owners {
+    fn add(&mut self, ino: InodeNr) {
+        self.claims += 1;
+        // One more than are told, for the inode that is told of.
+        if self.inodes.len() <= TOLD && self.inodes.last() != Some(&ino) {
+            self.inodes.push(ino);
+        }
+    }
 }
 
 /// Gives each inode clusters of its own.
@@ -41,8 +56,8 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     let mut left: BTreeMap<u64, usize> = owners
         .iter()
         .map(|(cluster, it)| {
-            let is_single = it.inodes.len() == 1 && !it.is_kept;
-            (*cluster, if it.is_kept || is_single { usize::MAX } else { it.inodes.len() })
+            let is_single = it.claims == 1 && !it.is_kept;
+            (*cluster, if it.is_kept || is_single { usize::MAX } else { it.claims })
         })
         .collect();
     for ino in inodes {
@@ -59,7 +74,7 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
     for cluster in session.facts.shared.iter() {
         let first = cluster << bits;
         let is_own = session.facts.metadata.range(first, first + (1 << bits)).next().is_some();
-        owners.insert(cluster, Owners { inodes: Vec::new(), is_kept: is_own });
+        owners.insert(cluster, Owners { is_kept: is_own, ..Owners::default() });
     }
     let all: Vec<u64> = session.facts.inodes.iter().collect();
     let special = 1..u64::from(session.geo.first_ino);
@@ -89,7 +104,7 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
                 if is_keeper || piece.what == What::Attributes {
                     it.is_kept = true;
                 } else {
-                    it.inodes.push(ino);
+                    it.add(ino);
                     is_sharer = true;
                 }
             }
@@ -113,28 +128,25 @@ fn share(
     let bytes = session.read_inode(ino)?;
     let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { return Ok(()) };
     let pieces = pieces(&session.image, &session.geo, &inode);
-    let shared = |piece: &Piece, left: &BTreeMap<u64, usize>| {
+    let (mut n, mut others) = (0_u64, BTreeSet::new());
+    for piece in pieces.iter().filter(|it| it.what != What::Attributes) {
         let blocks = piece.start.0..piece.start.0 + piece.len;
         let bits = session.geo.cluster_ratio_bits;
-        let clusters = blocks.start >> bits..=(blocks.end - 1) >> bits;
-        clusters.filter(|it| left.get(it).is_some_and(|n| *n > 1)).count() as u64
-    };
-    let n: u64 =
-        pieces.iter().filter(|it| it.what != What::Attributes).map(|it| shared(it, left)).sum();
+        for cluster in blocks.start >> bits..=(blocks.end - 1) >> bits {
+            if left.get(&cluster).is_some_and(|n| *n > 1) {
+                n += 1;
+                let all = owners.get(&cluster).map_or(&[][..], |it| &it.inodes);
+                others.extend(all.iter().filter(|it| **it != ino).map(|it| it.get()));
+                while others.len() > TOLD {
+                    others.pop_last();
+                }
+            }
+        }
+    }
     if n == 0 {
         return Ok(());
     }
-    let others: Vec<String> = {
-        let mut others: Vec<u32> = owners
-            .iter()
-            .filter(|(cluster, it)| left[*cluster] > 1 && it.inodes.contains(&ino))
-            .flat_map(|(_, it)| it.inodes.iter().map(|it| it.get()))
-            .filter(|it| *it != ino.get())
-            .collect();
-        others.sort_unstable();
-        others.dedup();
-        others.iter().take(8).map(u32::to_string).collect()
-    };
+    let others: Vec<String> = others.iter().map(u32::to_string).collect();
     let found = match (others.is_empty(), n) {
         (true, n) => format!("{n} clusters, with the filesystem or itself"),
         (false, n) => format!("{n} clusters, with inodes {}", others.join(" ")),

@@ -1,6 +1,9 @@
 //! The bad blocks inode: blocks of the device that nobody should use (`process_bad_block`).
 
-use super::inode::{Check, Verdict};
+use super::{
+    inode::{Check, Verdict},
+    map::Map,
+};
 use crate::{
     Place, Problem, Result,
     problem::pass1::{
@@ -47,7 +50,12 @@ impl Check<'_> {
             self.wipe();
         }
         if self.has_flag(InodeFlags::EXTENTS) {
-            return self.extents(&mut super::map::Map::default());
+            let mut map = Map::default();
+            let walked = self.extents(&mut map);
+            if self.judge_walk(&map, walked)? == Verdict::Cleared {
+                return Ok(self.clear());
+            }
+            return Ok(Verdict::Kept);
         }
         let mut walk = Walk::default();
         let mut root = self.raw.i_block;

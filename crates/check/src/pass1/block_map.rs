@@ -83,6 +83,9 @@ impl Check<'_> {
         if problem.is_none() && slot.levels > 0 && !walk.seen.insert(nr) {
             problem = Some(&ILLEGAL_BLOCK);
         }
+        if problem.is_none() && slot.levels > 0 && !is_resize {
+            self.spend(map, self.world.cluster(nr.into()), 1)?;
+        }
         let is_on_metadata = slot.levels > 0 && !is_resize && self.world.metadata.contains(blk.0);
         if is_on_metadata {
             self.gate.doubt()?;

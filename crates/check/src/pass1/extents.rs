@@ -24,7 +24,7 @@ use ext4_ondisk::{
     inode::{FileType, InodeFlags},
 };
 use ext4_units::{BlockNr, BlockSize, LogicalBlock};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use zerocopy::{
     FromBytes as _, IntoBytes as _,
     little_endian::{U16, U32},
@@ -282,6 +282,7 @@ impl Check<'_> {
             may_mend = false;
         }
         let is_first = walk.seen.insert(blk);
+        self.spend(map, self.world.cluster(blk.0), 1)?;
         let child = if is_first { self.world.image.read(blk)? } else { Vec::new() };
         let fault = match header(&child) {
             _ if !is_first => Some("in the tree already"),
@@ -356,25 +357,27 @@ impl Check<'_> {
         self.raw.i_block = root;
         self.is_dirty = true;
         // Nodes that are not needed any more are free.
-        for blk in nodes.iter().skip(used) {
-            self.unclaim(map, self.world.cluster(blk.0));
-        }
+        let free = nodes.iter().skip(used).map(|blk| self.world.cluster(blk.0)).collect();
+        self.unclaim(map, free);
         Ok(())
     }
 
-    /// Takes back the claim of one cluster.
-    fn unclaim(&mut self, map: &mut Map, cluster: u64) {
-        let claims = &mut self.found.claims;
-        let at = claims.iter().rposition(|(start, len)| (*start..start + len).contains(&cluster));
-        if let Some((start, len)) = at.map(|at| claims.remove(at)) {
-            let behind = start + len - (cluster + 1);
-            if cluster > start {
-                claims.push((start, cluster - start));
+    /// Takes back one claim of each of these clusters.
+    fn unclaim(&mut self, map: &mut Map, mut clusters: BTreeSet<u64>) {
+        let old = std::mem::take(&mut self.found.claims);
+        for (mut start, len) in old.into_iter().rev() {
+            let end = start + len;
+            while let Some(&cluster) = clusters.range(start..end).next() {
+                clusters.remove(&cluster);
+                map.clusters -= 1;
+                if cluster > start {
+                    self.found.claims.push((start, cluster - start));
+                }
+                start = cluster + 1;
             }
-            if behind > 0 {
-                claims.push((cluster + 1, behind));
+            if start < end {
+                self.found.claims.push((start, end - start));
             }
-            map.clusters -= 1;
         }
     }
 

@@ -4,17 +4,19 @@
 //! suspect, and alone, where it is mended. The order is that of `e2fsck_pass1`.
 
 use super::{
+    budget::Budget,
     found::Found,
     map::Map,
     world::{Ask, Known, World},
 };
 use crate::{
-    Place, Problem, Result,
+    Error, Place, Problem, Result,
     facts::{Directory, Usage},
     problem::pass1::{
         CASEFOLD_FEATURE, CASEFOLD_NO_DIR, EA_INODE_KIND, EMPTY_DIRECTORY, EXTENTS_FEATURE,
         EXTENTS_FLAG, FAST_SYMLINK_EXTENTS, IMAGIC_FLAG, IMMUTABLE, INODE_CHECKSUM, INODE_GARBAGE,
-        LOW_DTIME, NO_EXTENTS_FLAG, SET_DTIME, SPECIAL_FLAGS, SPECIAL_SIZE, ZERO_DTIME,
+        LOW_DTIME, MAP_OF_OTHERS, NO_EXTENTS_FLAG, SET_DTIME, SPECIAL_FLAGS, SPECIAL_SIZE,
+        ZERO_DTIME,
     },
 };
 use ext4_ondisk::{
@@ -513,9 +515,9 @@ impl Check<'_> {
         if !is_inline && self.has_blocks() {
             let has_extents =
                 self.features.has_incompat(Incompat::EXTENTS) && self.has_flag(InodeFlags::EXTENTS);
-            let verdict =
-                if has_extents { self.extents(&mut map)? } else { self.block_map(&mut map)? };
-            if verdict == Verdict::Cleared {
+            let walked =
+                if has_extents { self.extents(&mut map) } else { self.block_map(&mut map) };
+            if self.judge_walk(&map, walked)? == Verdict::Cleared {
                 return Ok(self.clear());
             }
         }
@@ -543,6 +545,13 @@ impl Check<'_> {
             directory.runs = std::mem::take(&mut map.runs);
         }
         Ok(Verdict::Kept)
+    }
+
+    /// What a walk over the map came to, also where it was not worth going on with.
+    pub(super) fn judge_walk(&mut self, map: &Map, walked: Result<Verdict>) -> Result<Verdict> {
+        let Err(Error::NotWorthIt) = walked else { return walked };
+        let is_cleared = self.fix(&MAP_OF_OTHERS, map.again, Budget::AGAIN)?;
+        Ok(if is_cleared { Verdict::Cleared } else { Verdict::Kept })
     }
 
     /// Space and inodes of the owner.

@@ -1,7 +1,11 @@
 //! What the walk over an inode's map learns, whichever form the map has.
 
-use super::{found::add_run, inode::Check};
-use crate::{Place, Result, facts::Run, problem::pass1::MISALIGNED};
+use super::{
+    budget::{Budget, Step},
+    found::add_run,
+    inode::Check,
+};
+use crate::{Error, Place, Result, facts::Run, problem::pass1::MISALIGNED};
 use ext4_ondisk::{extent::Extent, inode::FileType};
 use ext4_units::{BlockNr, BlockRange, LogicalBlock};
 
@@ -16,6 +20,8 @@ pub(super) struct Map {
     pub(super) last_written: Option<u64>,
     /// Where logical block 0 is.
     pub(super) first: Option<BlockNr>,
+    /// Clusters that other maps had named, while that is counted.
+    pub(super) again: u64,
     /// The device's block that was claimed last; 0 before the first.
     pub(super) previous: u64,
     /// The runs of a directory.
@@ -61,6 +67,18 @@ impl Check<'_> {
         }
     }
 
+    /// Pays for a block or an entry of the map that names these clusters.
+    pub(super) fn spend(&mut self, map: &mut Map, start: u64, len: u64) -> Result<()> {
+        match self.world.budget.spend(start, len) {
+            Step::Free => Ok(()),
+            Step::Over => Err(Error::TooMuch),
+            Step::Again(n) => {
+                map.again += n;
+                if map.again > Budget::AGAIN { Err(Error::NotWorthIt) } else { Ok(()) }
+            }
+        }
+    }
+
     /// Claims a block of the map itself.
     pub(super) fn claim_node(&mut self, map: &mut Map, blk: BlockNr) {
         self.claim(self.world.cluster(blk.0), 1);
@@ -95,6 +113,7 @@ impl Check<'_> {
         {
             first += 1;
         }
+        self.spend(map, first, (last + 1).saturating_sub(first))?;
         if first <= last {
             self.claim(first, last - first + 1);
             map.clusters += last - first + 1;

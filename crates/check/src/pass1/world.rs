@@ -1,6 +1,6 @@
 //! What the check of an inode may look at: the image, its frame, and the filesystem's own blocks.
 
-use super::found::Attributes;
+use super::{budget::Budget, found::Attributes};
 use crate::{Error, Place, Problem, Result, bits::Bits, gate::Gate, image::Image};
 use ext4_ondisk::{
     checksum::Csum,
@@ -33,6 +33,8 @@ pub(super) struct World<'w> {
     pub(super) knows_low_dtime: bool,
     /// Blocks of inode tables that were garbage before anything in them was mended.
     pub(super) garbage: &'w BTreeSet<BlockNr>,
+    /// What all maps together may name.
+    pub(super) budget: &'w Budget,
     /// Whether space is counted by owner.
     pub(super) has_quota: bool,
 }

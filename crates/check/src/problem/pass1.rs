@@ -353,6 +353,11 @@ super::problems! {
         "value of an attribute is in an inode of its own, but the feature is missing",
         "set the feature",
         "Where values are in inodes of their own the superblock has to say so.";
+    MAP_OF_OTHERS: "map-of-others", None, Damage, Stop,
+        "map names what others have, where all maps name far more than there is", "clear the inode",
+        "All maps together name many times the blocks of the device: only made-up ones do. The inode has \
+         more than a few blocks that inodes before it have too. It is cleared; those before it keep the \
+         blocks.";
     SHARED: "shared-blocks", Some(0x01_3006), Damage, Stop,
         "file has blocks that others have too", "give it copies",
         "Blocks belong to one file. Which file they were written for cannot be known, so that each gets \

@@ -13,7 +13,7 @@ use ext4_ondisk::{
     inode::{FileType, InodeFlags},
 };
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// One name that was read.
 struct Name {
@@ -94,6 +94,7 @@ impl Session<'_, '_> {
         let size = self.geo.block_size;
         let mut names: Vec<Name> = Vec::new();
         let mut seen = HashSet::new();
+        let mut tried = HashMap::new();
         for run in &known.runs {
             for (lblk, blk) in (run.lblk..).zip(run.blocks.iter()) {
                 let bytes = self.image.read(blk)?;
@@ -109,12 +110,13 @@ impl Session<'_, '_> {
                         continue;
                     }
                     let mut name = record.name.to_vec();
-                    let mut nr = 0_u32;
                     while !seen.insert(name.clone()) {
+                        // Numbers that were tried for the same name are not tried again.
+                        let nr = tried.entry(record.name.to_vec()).or_insert(0_u32);
                         let tail = format!("~{nr}");
                         name = record.name[..record.name.len().min(255 - tail.len())].to_vec();
                         name.extend(tail.as_bytes());
-                        nr += 1;
+                        *nr += 1;
                     }
                     let file_type = FileType::from_raw(record.file_type);
                     names.push(Name { bytes: name, ino, file_type });

@@ -175,7 +175,7 @@ impl Frame {
         &self.descs[GroupNr(group).0 as usize]
     }
 
-    fn inode_at(&self, ino: InodeNr) -> usize {
+    pub(crate) fn inode_at(&self, ino: InodeNr) -> usize {
         let place = self.geo.inode_place(ino).unwrap();
         let table = self.desc(place.group.0).inode_table;
         byte(&self.geo, table.plus(place.table_block.into())) + place.offset

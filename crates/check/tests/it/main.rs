@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod hostile;
 mod kit;
 mod pass0;
 mod pass1;
