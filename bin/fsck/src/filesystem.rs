@@ -78,6 +78,8 @@ pub(crate) fn needs_other_device(device: &dyn BlockDevice) -> bool {
 pub(crate) struct Recovery {
     pub(crate) transactions: u64,
     pub(crate) orphans: u64,
+    /// The steps that did something.
+    steps: Vec<Scope>,
     /// Why it did not come to its end.
     pub(crate) failure: Option<String>,
 }
@@ -126,6 +128,7 @@ pub(crate) fn recover(
                     filesystem: filesystem.fork(),
                     journal: journal.map(|it| it.fork()),
                 };
+                recovery.steps.push(scope);
             }
             Err(err) => {
                 recovery.failure = Some(err.to_string());
@@ -134,6 +137,17 @@ pub(crate) fn recover(
         }
     }
     (best, recovery)
+}
+
+impl Recovery {
+    /// Does on a device with its journal inside what was done in memory: through the log, which a
+    /// repair needs empty.
+    pub(crate) fn carry_out(&self, device: &Arc<dyn BlockDevice>, now: u64) -> Result<(), Error> {
+        for &scope in &self.steps {
+            step(device, None, Duration::from_secs(now), scope)?;
+        }
+        Ok(())
+    }
 }
 
 fn step(

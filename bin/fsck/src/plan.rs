@@ -94,7 +94,8 @@ impl Plan {
             return Ok(());
         }
         Err(Failure::operational(
-            "the image is no longer the one that the plan was made for; nothing was written",
+            "the image is not as it was when the plan was made: it was changed since, or the plan was \
+             carried out, wholly or up to a cut; nothing was written now, and -y repairs it as it is",
         ))
     }
 }

@@ -4,13 +4,16 @@ use crate::{
     answers::Person,
     cli::Args,
     explain::{Explained, ProblemList},
-    filesystem::{self, InMemory},
+    filesystem::{self, InMemory, Recovery},
     outcome::Outcome,
     plan::Plan,
     rescue,
 };
 use ext4_blockdev::{BlockDevice, FileDevice, Location, OpenError, OpenMode, Overlay};
-use ext4_check::{Changes, Error, JournalDevice, Options, undo};
+use ext4_check::{
+    Changes, Error, JournalDevice, Options, Way,
+    undo::{self, Rehearsal},
+};
 use ext4_cli::{Answer, Exit, Failure, Prompt, Report, Stop, clock, size::Bytes};
 use std::{
     ffi::OsStr,
@@ -63,7 +66,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let (recovered, recovery) = filesystem::recover(&device, journal.as_ref(), now);
     outcome.replayed_transactions = recovery.transactions;
     outcome.cleaned_orphans = recovery.orphans;
-    outcome.recovery_failed = recovery.failure;
+    outcome.recovery_failed.clone_from(&recovery.failure);
     let InMemory { filesystem, journal: journal_overlay } = recovered.fork();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let typed = args.superblock.map(|blk| (blk, args.block_size));
@@ -75,7 +78,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             .map(|overlay| JournalDevice { overlay: Arc::new(overlay), number }),
         ..Options::new(now)
     };
-    let case = Case { device, journal, recovered, options, plan };
+    let case = Case { device, journal, recovered, recovery, options, plan };
     run.check(&case, &Arc::new(filesystem), outcome)
 }
 
@@ -85,10 +88,11 @@ fn seconds() -> u64 {
 }
 
 /// Writes the undo file and makes it durable.
-fn save_undo(path: &Path, changes: &Changes<'_>, device: &dyn BlockDevice) -> Result<(), Failure> {
+fn save_undo(path: &Path, rehearsal: &Rehearsal) -> Result<(), Failure> {
     let failed = |err: std::io::Error| Failure::operational(err).at(path.display());
     let mut file = BufWriter::new(File::create_new(path).map_err(failed)?);
-    let saved = undo::save(changes, device, &mut file)
+    let saved = rehearsal
+        .save(&mut file)
         .map_err(|err| Failure::operational(err).at(path.display()))
         .and_then(|()| file.flush().map_err(failed))
         .and_then(|()| file.get_ref().sync_all().map_err(failed));
@@ -108,9 +112,19 @@ struct Case {
     journal: Option<Arc<dyn BlockDevice>>,
     /// Both as they are after recovery.
     recovered: InMemory,
+    /// What recovery did.
+    recovery: Recovery,
     options: Options,
     /// The plan that is to be carried out.
     plan: Option<Plan>,
+}
+
+/// What is to be written.
+struct Repair<'a> {
+    case: &'a Case,
+    /// The filesystem as it shall be.
+    overlay: &'a Overlay,
+    checked: &'a ext4_check::Outcome,
 }
 
 struct Run<'a> {
@@ -170,6 +184,7 @@ impl Run<'_> {
             }
             Err(err) => return Err(self.failure(&err)),
         };
+        let repair = Repair { case, overlay: changes, checked: &checked };
         let changes =
             Changes::new(changes, &**device, &checked).map_err(|err| self.failure(&err))?;
         if let Some(plan) = &case.plan {
@@ -181,8 +196,8 @@ impl Run<'_> {
         if let Some(path) = &self.args.plan {
             Plan::new(&self.name, &**device, options, &changes, &checked)?.save(path)?;
         }
-        if !self.args.no {
-            self.write(&changes, &**device, journal)?;
+        if !self.args.no && !changes.is_empty() {
+            self.write(&repair, journal)?;
             // What is taken out of the log is home now. Cut here: a log that nobody asks for.
             if let (Some(overlay), Some(device)) = (journal, &case.journal) {
                 let written = overlay.apply_to(&**device).and_then(|_bytes| device.flush());
@@ -193,15 +208,8 @@ impl Run<'_> {
     }
 
     /// Writes what was found to be done to the filesystem, behind an undo file if one is wanted.
-    fn write(
-        &self,
-        changes: &Changes<'_>,
-        device: &dyn BlockDevice,
-        journal: Option<&Overlay>,
-    ) -> Result<(), Failure> {
-        if changes.is_empty() {
-            return Ok(());
-        }
+    fn write(&self, repair: &Repair<'_>, journal: Option<&Overlay>) -> Result<(), Failure> {
+        let device = &repair.case.device;
         if let Some(path) = &self.args.undo {
             if journal.is_some_and(|it| it.held_bytes() > 0) {
                 return Err(Failure::operational(
@@ -210,9 +218,31 @@ impl Run<'_> {
                 )
                 .at(&self.name));
             }
-            save_undo(path, changes, device)?;
+            let rehearsal = Arc::new(Rehearsal::new(Arc::clone(device)));
+            self.carry_out(repair, &(Arc::clone(&rehearsal) as _))?;
+            save_undo(path, &rehearsal)?;
         }
-        changes.write(device).map(drop).map_err(|err| self.failure(&err))
+        if let Way::Ordered(why) = self.carry_out(repair, device)? {
+            self.report.note(format_args!("{}: not written as one transaction: {why}", self.name));
+        }
+        Ok(())
+    }
+
+    /// Writes all of a repair to `device`: recovery first, as that is what leaves the log empty. The
+    /// same writes for the same bytes on the device.
+    fn carry_out(
+        &self,
+        repair: &Repair<'_>,
+        device: &Arc<dyn BlockDevice>,
+    ) -> Result<Way, Failure> {
+        let Repair { case, overlay, checked } = repair;
+        let now = case.options.now;
+        if case.journal.is_none() {
+            let recovered = case.recovery.carry_out(device, now);
+            recovered.map_err(|err| Failure::operational(err).at(&self.name))?;
+        }
+        let changes = Changes::new(overlay, &**device, checked);
+        changes.and_then(|it| it.write(device, now)).map_err(|err| self.failure(&err))
     }
 
     fn roll_back(&self, path: &Path, device: &dyn BlockDevice) -> Result<Exit, Failure> {

@@ -43,9 +43,12 @@ pub const SECTIONS: &[Section] = &[
         title: "REPAIRS",
         body: &[
             Para::Text(
-                "What is written comes to the device in an order in which a cut leaves an image that \
-                 a second run mends: first a mark that the filesystem is not in order, then blocks \
-                 that nobody uses yet, then all others, the superblock last.",
+                "What is written goes through the filesystem's own journal, as one transaction: a cut \
+                 leaves the image as it was, or the repaired one once the journal is replayed, by \
+                 whomever. Where that cannot be (no journal, one that is damaged or too small, a \
+                 damaged superblock) a note says why, and the order of writes is one in which a cut \
+                 leaves an image that a second run mends: first a mark that the filesystem is not in \
+                 order, then blocks that nobody uses yet, then all others, the superblock last.",
             ),
             Para::Text(
                 "With --undo everything that is overwritten is kept in a file first; --rollback puts \

@@ -1,16 +1,32 @@
-//! What a check changed, and how it comes to the device: in an order in which a cut leaves nothing
-//! that a second run would not mend in the same way.
+//! What a check changed, and how it comes to the device: as one transaction of the filesystem's own
+//! journal where that can be, else in an order in which a cut leaves nothing that a second run would
+//! not mend in the same way.
 
-use crate::{Outcome, Result};
+mod ordered;
+mod transaction;
+
+use crate::{Outcome, Result, pass0::OwnJournal};
 use ext4_blockdev::{BlockDevice, Overlay};
-use ext4_ondisk::superblock::{RawSuperblock, State};
-use std::ops::Range;
-use zerocopy::{FromZeros as _, IntoBytes as _};
+use ext4_ondisk::superblock::RawSuperblock;
+use std::{ops::Range, sync::Arc};
+use transaction::Transaction;
 
 /// Bytes of a piece that reaches the device whole or not at all.
 pub(crate) const SECTOR: u64 = 512;
 /// Most bytes that are written at once.
 const CHUNK: usize = 1 << 20;
+
+/// How changes came to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// There were none.
+    Nothing,
+    /// As one transaction: whatever is cut, the image is as before or wholly repaired, once the
+    /// journal is replayed.
+    Transaction,
+    /// In order, for this reason: what is cut, a second run completes.
+    Ordered(&'static str),
+}
 
 /// The bytes that differ between an overlay and the device below it.
 #[derive(Clone, Debug)]
@@ -21,6 +37,7 @@ pub struct Changes<'o> {
     fresh: Vec<Range<u64>>,
     others: Vec<Range<u64>>,
     superblock: bool,
+    journal: Option<OwnJournal>,
 }
 
 impl<'o> Changes<'o> {
@@ -29,8 +46,9 @@ impl<'o> Changes<'o> {
     /// # Errors
     /// [`Error::Device`](crate::Error::Device).
     pub fn new(overlay: &'o Overlay, device: &dyn BlockDevice, outcome: &Outcome) -> Result<Self> {
+        let journal = outcome.journal.clone();
         let mut changes =
-            Self { overlay, fresh: Vec::new(), others: Vec::new(), superblock: false };
+            Self { overlay, fresh: Vec::new(), others: Vec::new(), superblock: false, journal };
         let place = superblock_sectors();
         for at in overlay.written_sectors() {
             let end = (at + SECTOR).min(device.len());
@@ -82,55 +100,40 @@ impl<'o> Changes<'o> {
         Ok(bytes)
     }
 
-    /// Writes everything, each step durable before the next. Gives the bytes that were written.
+    /// Writes everything. `now` is the time of what goes into the log.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device); a second check mends what is left.
-    pub fn write(&self, device: &dyn BlockDevice) -> Result<u64> {
+    pub fn write(&self, device: &Arc<dyn BlockDevice>, now: u64) -> Result<Way> {
         if self.is_empty() {
-            return Ok(0);
+            return Ok(Way::Nothing);
         }
-        let mut written = mark(device)?;
-        // Cut here: as before, but known not to be in order.
-        device.flush()?;
-        written += self.put(device, &self.fresh)?;
-        // Cut here: blocks that nobody uses yet have new contents.
-        device.flush()?;
-        written += self.put(device, &self.others)?;
-        // Cut inside: each block is as it was, or as it will be. What moves from one block to another
-        // was written to a fresh one before, so a second run finds it in at least one of both.
-        device.flush()?;
-        let place = superblock_sectors();
-        device.write_at(place.start, &self.read(&place)?)?;
-        device.flush()?;
-        Ok(written + (place.end - place.start))
+        match Transaction::plan(self, device, now)? {
+            Ok(transaction) => {
+                transaction.write(self, device)?;
+                Ok(Way::Transaction)
+            }
+            Err(why) => self.write_in_order(&**device, why),
+        }
     }
 
-    fn put(&self, device: &dyn BlockDevice, runs: &[Range<u64>]) -> Result<u64> {
-        let mut written = 0;
+    /// Writes everything without a journal, each step durable before the next. `why` is the reason.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device); a second check mends what is left.
+    pub fn write_in_order(&self, device: &dyn BlockDevice, why: &'static str) -> Result<Way> {
+        ordered::write(self, device)?;
+        Ok(Way::Ordered(why))
+    }
+
+    fn put(&self, device: &dyn BlockDevice, runs: &[Range<u64>]) -> Result<()> {
         for run in runs {
             device.write_at(run.start, &self.read(run)?)?;
-            written += run.end - run.start;
         }
-        Ok(written)
+        Ok(())
     }
 }
 
 const fn superblock_sectors() -> Range<u64> {
     RawSuperblock::OFFSET..RawSuperblock::OFFSET + RawSuperblock::SIZE as u64
-}
-
-/// Sets the state that makes everybody check again, if there is a superblock that says otherwise.
-fn mark(device: &dyn BlockDevice) -> Result<u64> {
-    let mut raw = RawSuperblock::new_zeroed();
-    device.read_at(RawSuperblock::OFFSET, raw.as_mut_bytes())?;
-    let is_one = raw.s_magic.get() == RawSuperblock::MAGIC
-        && (!raw.has_checksum() || raw.s_checksum.get() == raw.checksum());
-    if !is_one {
-        return Ok(0);
-    }
-    raw.s_state.set(raw.s_state.get() & !State::VALID.bits() | State::ERROR.bits());
-    raw.update_checksum();
-    device.write_at(RawSuperblock::OFFSET, raw.as_bytes())?;
-    Ok(RawSuperblock::SIZE as u64)
 }

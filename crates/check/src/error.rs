@@ -67,3 +67,14 @@ impl From<ext4_dir::Error> for Error {
         Self::Damaged(error.to_string())
     }
 }
+
+impl From<ext4_jbd2::Error> for Error {
+    fn from(error: ext4_jbd2::Error) -> Self {
+        match error {
+            ext4_jbd2::Error::Io { source, .. } | ext4_jbd2::Error::Flush(source) => {
+                Self::Device(source)
+            }
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}

@@ -38,7 +38,7 @@ mod session;
 mod snapshot;
 pub mod undo;
 
-pub use changes::Changes;
+pub use changes::{Changes, Way};
 pub use error::{Error, Result};
 pub use finding::{Finding, Place};
 pub use gate::{Answer, Answers};

@@ -1,8 +1,13 @@
 //! Rounds: a check that changed something is made again, on the overlay, until it finds nothing new.
 
 use crate::{
-    Answers, Error, Finding, Result, bits::Bits, finish, gate::Gate, pass0, pass1, pass1b, pass2,
-    pass3, pass4, pass5, pass6, snapshot::Snapshot,
+    Answers, Error, Finding, Result,
+    bits::Bits,
+    finish,
+    gate::Gate,
+    pass0::{self, OwnJournal},
+    pass1, pass1b, pass2, pass3, pass4, pass5, pass6,
+    snapshot::Snapshot,
 };
 use ext4_blockdev::Overlay;
 use std::sync::Arc;
@@ -70,6 +75,8 @@ pub struct Outcome {
     /// The filesystem before the first change, and after the last round.
     pub(crate) before: Option<Snapshot>,
     pub(crate) after: Option<Snapshot>,
+    /// The journal inside the filesystem, as repaired.
+    pub(crate) journal: Option<OwnJournal>,
 }
 
 impl Outcome {
@@ -144,6 +151,7 @@ fn round(
         finish::run(&mut session, has_repaired)?;
     }
     outcome.after = Some(Snapshot::of(&session, overlay));
+    outcome.journal = pass0::own_journal(&session)?;
     let (sb, geo) = (&session.sb, &session.geo);
     let inodes = u64::from(geo.inodes_count);
     outcome.inodes = [inodes.saturating_sub(sb.free_inodes_count.into()), inodes];

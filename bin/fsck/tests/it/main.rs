@@ -1,6 +1,7 @@
 //! The whole program on images of its own: what it writes, what it takes back, and what it says.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod cut;
 mod journal_device;
 mod plan;
 mod rescue;

@@ -34,7 +34,7 @@ use ext4_ondisk::{
     },
     superblock::{RawSuperblock, State, keep_error_history},
 };
-use ext4_units::{InodeNr, Tid};
+use ext4_units::{BlockNr, InodeNr, Tid};
 use std::{collections::HashSet, sync::Arc};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -79,6 +79,25 @@ fn the_log(session: &mut Session<'_, '_>, log: &Log, place: &Place) -> Result<()
         Some(superblock) => contents(session, log, &superblock),
         None => Ok(()),
     }
+}
+
+/// The journal inside the filesystem, for a repair to be written through it.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnJournal {
+    pub(crate) inode: InodeNr,
+    pub(crate) log: Log,
+    /// Blocks of its map that are not in the inode.
+    pub(crate) nodes: Vec<BlockNr>,
+}
+
+/// The journal as it is at the end of a round, if there is one in the filesystem.
+pub(crate) fn own(session: &Session<'_, '_>) -> Result<Option<OwnJournal>> {
+    if !session.sb.features.has_compat(Compat::HAS_JOURNAL) {
+        return Ok(None);
+    }
+    let Some(inode) = InodeNr::new(session.raw.s_journal_inum.get()) else { return Ok(None) };
+    let Ok(Special { runs, nodes, .. }) = special::read(session, inode)? else { return Ok(None) };
+    Ok(Some(OwnJournal { inode, log: Log::internal(runs), nodes }))
 }
 
 /// Before descriptors are looked at: replays the journal if it can be found, for it may hold newer
@@ -259,7 +278,7 @@ fn superblock(
     let Some(blk) = log.block(at) else { return Ok(None) };
     let place = || place.clone().at_block(blk);
     let mut raw = RawJournalSuperblock::new_zeroed();
-    log.read(&*device, size, at, raw.as_mut_bytes()).map_err(device_error)?;
+    log.read(&*device, size, at, raw.as_mut_bytes())?;
     let kind = raw.s_header.h_blocktype.get();
     let has_magic = raw.s_header.h_magic.get() == MAGIC;
     let is_v1 = kind == BlockKind::SuperblockV1.raw();
@@ -271,7 +290,7 @@ fn superblock(
             return Ok(None);
         }
         raw.as_mut_bytes()[V1_LEN..].fill(0);
-        log.write(&*device, size, at, raw.as_bytes()).map_err(device_error)?;
+        log.write(&*device, size, at, raw.as_bytes())?;
     } else if has_magic && is_v2 {
         if users > 1 && log.is_external() {
             return Err(journal_device::refuse(session, &JOURNAL_SHARED, &users, &1)?);
@@ -286,7 +305,7 @@ fn superblock(
             if raw.s_checksum_type != 0 {
                 raw.s_checksum.set(raw.checksum());
             }
-            log.write(&*device, size, at, raw.as_bytes()).map_err(device_error)?;
+            log.write(&*device, size, at, raw.as_bytes())?;
         }
     }
     let unknown = incompat & !JournalIncompat::KNOWN.bits();
@@ -345,7 +364,7 @@ pub(crate) fn write_empty(session: &Session<'_, '_>, log: &Log) -> Result<()> {
     if let (true, Some(user)) = (is_external, block.get_mut(FIRST_USER)) {
         user.copy_from_slice(&session.sb.uuid);
     }
-    log.write(&**session.image.device(), size, at, &block).map_err(device_error)
+    Ok(log.write(&**session.image.device(), size, at, &block)?)
 }
 
 /// What the journal holds. After a replay all begins again.
@@ -362,7 +381,7 @@ fn contents(
             let mut superblock = superblock.clone();
             superblock.errno = 0;
             let device = session.image.device();
-            log.write_superblock(&**device, &superblock).map_err(device_error)?;
+            log.write_superblock(&**device, &superblock)?;
         }
     }
     if superblock.start == 0 {
@@ -399,7 +418,7 @@ fn contents(
             }
             return Ok(());
         }
-        Err(err) => return Err(device_error(err)),
+        Err(err) => return Err(err.into()),
     };
     let (problem, found) = match scan.findings.first() {
         None => (&JOURNAL_REPLAY, format!("{} transactions", scan.transactions.len())),
@@ -451,7 +470,7 @@ fn replay(session: &Session<'_, '_>, log: &Log, scan: &Scan) -> Result<()> {
                 continue;
             }
             let mut block = vec![0; size.len()];
-            log.read(&**device, size, logged.at, &mut block).map_err(device_error)?;
+            log.read(&**device, size, logged.at, &mut block)?;
             if logged.flags.contains(TagFlags::ESCAPE) {
                 unescape(&mut block);
             }
@@ -464,13 +483,4 @@ fn replay(session: &Session<'_, '_>, log: &Log, scan: &Scan) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn device_error(err: ext4_jbd2::Error) -> Error {
-    match err {
-        ext4_jbd2::Error::Io { source, .. } | ext4_jbd2::Error::Flush(source) => {
-            Error::Device(source)
-        }
-        other => Error::Damaged(other.to_string()),
-    }
 }

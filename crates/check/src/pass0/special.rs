@@ -7,7 +7,7 @@ use ext4_ondisk::{
     inode::{FileType, Inode, InodeFlags},
 };
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 /// A regular file in use: what it says, and where its blocks are.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Special {
     pub(crate) inode: Inode,
     /// All its blocks in order, none missing.
     pub(crate) runs: Vec<BlockRange>,
+    /// Blocks of its map that are not in the inode.
+    pub(crate) nodes: Vec<BlockNr>,
 }
 
 impl Special {
@@ -68,7 +70,7 @@ pub(super) fn runs(
     };
     let format =
         if inode.flags.contains(InodeFlags::EXTENTS) { Format::Extents } else { Format::Indirect };
-    let nodes = Nodes(&session.image);
+    let nodes = Nodes::of(&session.image);
     let mut runs: Vec<BlockRange> = Vec::new();
     for mapping in format.iter(&ctx, &inode.i_block, &nodes, LogicalBlock(0), to) {
         let mapping = match mapping {
@@ -88,7 +90,7 @@ pub(super) fn runs(
             _ => runs.push(run),
         }
     }
-    Ok(Ok(Special { inode, runs }))
+    Ok(Ok(Special { inode, runs, nodes: nodes.met.into_inner() }))
 }
 
 fn context(session: &Session<'_, '_>, ino: InodeNr, inode: &Inode) -> Context {
@@ -122,7 +124,7 @@ pub(crate) fn mapped(
         return Ok(Ok(runs));
     }
     let ctx = context(session, ino, &inode);
-    let nodes = Nodes(&session.image);
+    let nodes = Nodes::of(&session.image);
     let to = match format(&inode) {
         Format::Extents => u32::MAX,
         Format::Indirect => indirect::end(session.geo.block_size),
@@ -147,12 +149,24 @@ pub(crate) fn mapped(
 }
 
 /// Blocks of maps.
-struct Nodes<'a>(&'a Image);
+struct Nodes<'a> {
+    image: &'a Image,
+    /// Those that were read.
+    met: RefCell<Vec<BlockNr>>,
+}
+
+impl<'a> Nodes<'a> {
+    fn of(image: &'a Image) -> Self {
+        Self { image, met: RefCell::default() }
+    }
+}
 
 impl NodeRead for Nodes<'_> {
     type Error = Error;
 
     fn read(&self, blk: BlockNr) -> Result<Arc<[u8]>> {
-        Ok(self.0.read(blk)?.into())
+        let block = self.image.read(blk)?.into();
+        self.met.borrow_mut().push(blk);
+        Ok(block)
     }
 }

@@ -1,6 +1,6 @@
 //! lost+found: where what has no name gets one.
 
-use crate::{Place, Result, problem::pass3, session::Session};
+use crate::{Error, Place, Result, problem::pass3, session::Session};
 use ext4_ondisk::inode::{FileType, InodeFlags};
 use ext4_units::InodeNr;
 
@@ -53,10 +53,34 @@ impl Session<'_, '_> {
             }
             LostFound::ToMake => {}
         }
-        let dir = self.new_directory(InodeNr::ROOT, 0o700)?;
+        let dir = match self.new_directory(InodeNr::ROOT, 0o700) {
+            Err(none @ Error::NoSpace(_)) => self.adopt_directory()?.ok_or(none)?,
+            made => made?,
+        };
         self.add_name(InodeNr::ROOT, NAME, dir, FileType::Directory)?;
         self.facts.lost_found = Some(dir);
         Ok(Some(dir))
+    }
+
+    /// An empty directory without a name, to be lost+found where none can be made: such as a run makes
+    /// that is cut before it gets its name.
+    fn adopt_directory(&mut self) -> Result<Option<InodeNr>> {
+        let nameless = self.facts.directories.iter().filter(|(ino, it)| {
+            it.parent.is_none() && !it.is_inline && !it.is_encrypted && **ino != InodeNr::ROOT
+        });
+        let nameless: Vec<InodeNr> = nameless.map(|(ino, _)| *ino).collect();
+        for dir in nameless {
+            let file = super::File::open(self, dir)?;
+            let context = file.dir_context();
+            if ext4_dir::is_empty(&context, &file).unwrap_or(false) {
+                self.set_dotdot(dir, InodeNr::ROOT)?;
+                if let Some(known) = self.facts.directories.get_mut(&dir) {
+                    known.parent = Some(InodeNr::ROOT);
+                }
+                return Ok(Some(dir));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether what has the name can be lost+found.

@@ -80,6 +80,15 @@ pub struct Survey<'a> {
     left: u32,
 }
 
+impl Survey<'_> {
+    /// Only what lies in the first `n` blocks.
+    #[must_use]
+    pub fn first(mut self, n: u32) -> Self {
+        self.left = self.left.min(n);
+        self
+    }
+}
+
 impl Iterator for Survey<'_> {
     type Item = Result<Record>;
 
