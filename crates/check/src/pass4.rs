@@ -4,6 +4,7 @@ use crate::{
     Pass, Place, Result,
     bits::Bits,
     facts::Facts,
+    pieces::{What, pieces},
     problem::pass4::{
         DIR_LINK_OVERFLOW, DIR_NLINK, EA_INODE_FLAG, EA_INODE_REFS, EMPTY_UNATTACHED, LINK_COUNT,
         UNATTACHED,
@@ -12,7 +13,7 @@ use crate::{
 };
 use ext4_ondisk::{
     features::RoCompat,
-    inode::{FileType, InodeFlags, RawInode},
+    inode::{FileType, Inode, InodeFlags, RawInode},
 };
 use ext4_units::{BlockNr, InodeNr};
 use zerocopy::IntoBytes as _;
@@ -160,9 +161,20 @@ fn count(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<()> {
 }
 
 impl Session<'_, '_> {
-    /// Frees an inode that has no blocks, or whose blocks are given back already.
+    /// Frees an inode, and what pass 1 found that it has: an attribute block that others have too is
+    /// counted anew by the next round.
     pub(crate) fn clear_inode(&mut self, ino: InodeNr) -> Result<()> {
         let (mut bytes, mut raw) = read(self, ino)?;
+        if FileType::of_mode(raw.i_mode.get()) != FileType::Unknown
+            && let Ok(inode) = Inode::decode_unverified(&bytes, ino, &self.format)
+        {
+            for piece in pieces(&self.image, &self.geo, &inode) {
+                let known = self.facts.xattr_blocks.get(&piece.start);
+                if piece.what != What::Attributes || known.is_some_and(|it| it.found == 1) {
+                    self.give_run(piece.start, piece.len);
+                }
+            }
+        }
         raw.i_links_count.set(0);
         let now = u32::try_from(self.now).unwrap_or(u32::MAX);
         raw.i_dtime.set(now.max(1));

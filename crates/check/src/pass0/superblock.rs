@@ -197,6 +197,17 @@ impl Check<'_, '_> {
                 it.s_feature_incompat.set(word | Incompat::EXTENTS.bits());
             })?;
         }
+        let is_single = self.raw.s_log_cluster_size.get() == self.raw.s_log_block_size.get();
+        if self.has_ro_compat(RoCompat::BIGALLOC)
+            && !self.has_incompat(Incompat::EXTENTS)
+            && is_single
+        {
+            // Clusters of one block are none, and without extents there cannot be larger ones.
+            self.mend(&SUPERBLOCK_FIELD, "bigalloc without extents", "", |it| {
+                let word = it.s_feature_ro_compat.get();
+                it.s_feature_ro_compat.set(word & !RoCompat::BIGALLOC.bits());
+            })?;
+        }
         if self.has_compat(Compat::RESIZE_INODE) && self.has_incompat(Incompat::META_BG) {
             self.mend(&RESIZE_INODE_META_BG, "", "", |it| {
                 let word = it.s_feature_compat.get();

@@ -14,7 +14,11 @@ use crate::{
         TOO_MANY_ILLEGAL,
     },
 };
-use ext4_ondisk::{features::Incompat, indirect, inode::FileType};
+use ext4_ondisk::{
+    features::{Incompat, RoCompat},
+    indirect,
+    inode::FileType,
+};
 use ext4_units::BlockNr;
 use std::collections::HashSet;
 
@@ -165,7 +169,7 @@ impl Check<'_> {
 
     /// Whether the map may have to become one of extents.
     fn may_convert(&self) -> bool {
-        self.world.geo.cluster_ratio_bits > 0 && self.gate.may_mend()
+        self.features.has_ro_compat(RoCompat::BIGALLOC) && self.gate.may_mend()
     }
 
     /// What is wrong with a number.

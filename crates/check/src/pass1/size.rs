@@ -83,7 +83,7 @@ impl Check<'_> {
 
     /// A file mapped by blocks where clusters are given out, which the kernel refuses to write to.
     pub(super) fn old_map_with_clusters(&mut self, map: &mut Map) -> Result<()> {
-        if self.world.geo.cluster_ratio_bits == 0
+        if !self.features.has_ro_compat(RoCompat::BIGALLOC)
             || !matches!(self.kind(), FileType::Regular | FileType::Directory)
             || self.is_special()
             || self.flags().intersects(InodeFlags::EXTENTS | InodeFlags::INLINE_DATA)

@@ -1,8 +1,8 @@
 //! Maps of direct and indirect blocks, and indexes of directories.
 
 use crate::kit::{
-    Frame, block, finds, finds_among, full, inode, set, set16, with_block, with_inode,
-    with_superblock, word,
+    Frame, block, finds, finds_among, full, ids, inode, mend, set, set16, told, with_block,
+    with_inode, with_superblock, word,
 };
 use ext4_testkit::image::{Image, Recipe, poison};
 
@@ -132,6 +132,43 @@ fn a_map_is_not_kept_on_structures_of_the_filesystem() {
     let bitmap = u32::try_from(Frame::of(&image).desc(0).inode_bitmap.0).unwrap();
     let damaged = with_inode(&image, FILE, |it| set(it, INDIRECT, bitmap));
     finds_among(&damaged, &["map-on-metadata", "shared-blocks"]);
+}
+
+#[test]
+fn clusters_of_one_block_are_clusters_too() {
+    let bigalloc = |image: &Image| {
+        with_superblock(image, |raw| {
+            raw.s_feature_ro_compat.set(raw.s_feature_ro_compat.get() | 0x200);
+        })
+    };
+    let Some(extents) = Recipe::new("ext3-1k").options("-O extent").mkdir("/dir").image() else {
+        return;
+    };
+    let old = with_inode(&extents, FILE, |it| {
+        let start = word(it, I_BLOCK + 20);
+        set(it, 0x20, 0);
+        it[I_BLOCK..I_BLOCK + 60].fill(0);
+        set(it, I_BLOCK, start);
+    });
+    finds_among(&bigalloc(&old), &["block-map-with-clusters"]);
+    // Without extents there is no such thing.
+    let Some(without) = image("ext2-1k") else { return };
+    finds_among(&bigalloc(&without), &["superblock-field"]);
+}
+
+#[test]
+fn an_inode_that_goes_gives_its_blocks_back_at_once() {
+    let target = "t".repeat(100);
+    let Some(image) = Recipe::new("ext2-1k").debugfs(&format!("symlink /link {target}")).image()
+    else {
+        return;
+    };
+    // A target that does not end where the size says.
+    let damaged = with_inode(&image, FILE, |it| set(it, 4, 70));
+    let (outcome, mended) = mend(&damaged, 1);
+    assert_eq!(ids(&outcome)[0], "inode-symlink", "{}", told(&outcome));
+    assert!(outcome.findings.iter().all(|it| it.round == 1), "{}", told(&outcome));
+    assert!(mend(&mended, 1).0.findings.is_empty());
 }
 
 #[test]
