@@ -108,6 +108,7 @@ fn frame(raw: &RawSuperblock) -> impl PartialEq + use<> {
             raw.s_inodes_per_group.get(),
             has(incompat, Incompat::META_BG.bits(), raw.s_first_meta_bg.get()),
             if is_old { 128 } else { raw.s_inode_size.get().into() },
+            if is_old { 11 } else { raw.s_first_ino.get() },
             has(incompat, Incompat::BIT64.bits(), raw.s_desc_size.get().into()),
         ],
         raw.s_uuid,

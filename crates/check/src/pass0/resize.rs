@@ -9,7 +9,7 @@ use crate::{
 use ext4_ondisk::{
     features::Compat,
     indirect,
-    inode::{FileType, Inode, InodeFlags},
+    inode::{FileType, Inode, InodeFlags, RawInode},
 };
 use ext4_units::{BlockNr, InodeNr};
 use std::collections::HashSet;
@@ -25,10 +25,9 @@ pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
         return Ok(());
     }
     let bytes = session.read_inode(ino)?;
-    let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { return Ok(()) };
     let empty = vec![0; bytes.len()];
     if !session.sb.features.has_compat(Compat::RESIZE_INODE) {
-        let is_used = inode.i_block.iter().any(|&byte| byte != 0);
+        let is_used = RawInode::read(&bytes).i_block.iter().any(|&byte| byte != 0);
         if is_used && session.fix(&RESIZE_INODE_IN_USE, Place::inode(ino), "", "")? {
             session.write_inode(ino, &empty)?;
         }
@@ -37,7 +36,11 @@ pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
     if session.gate.todo.resize_inode {
         return Ok(());
     }
-    if let Some(fault) = fault(session, &inode)?
+    let fault = match Inode::decode_unverified(&bytes, ino, &session.format) {
+        Ok(inode) => fault(session, &inode)?,
+        Err(fault) => Some(fault.to_string()),
+    };
+    if let Some(fault) = fault
         && session.fix(&RESIZE_INODE, Place::inode(ino), fault, "")?
     {
         session.write_inode(ino, &empty)?;

@@ -474,8 +474,11 @@ impl Check<'_> {
             let only = super::extents::leaf_entry(&self.raw.i_block, 0)?;
             (only.ee_block.get() == 0 && only.len() == 1).then(|| only.start())?
         } else {
-            let rest = self.raw.i_block.get(4..)?;
-            rest.iter().all(|it| *it == 0).then(|| BlockNr(self.word(0).into()))?
+            // What other slots have is cleared with the map: outside of the filesystem, or too much for
+            // a symlink. It does not have to cost the target; more levels would.
+            let levels = (12..15).map(|slot| BlockNr(self.word(slot).into()));
+            let has_levels = levels.into_iter().any(|it| it.0 != 0 && self.world.is_block(it));
+            (!has_levels).then(|| BlockNr(self.word(0).into()))?
         };
         self.world.is_block(blk).then_some(blk)
     }

@@ -219,6 +219,8 @@ fn a_lost_superblock_is_taken_from_a_copy() {
     expect("metabg-1k", &["superblock-damaged"], zero);
     expect("ext4-1k", &["superblock-damaged"], zero);
     expect("ext4-4k", &["superblock-checksum"], |it| it.bytes[1024 + 0x3FC] ^= 1);
+    // Every file below it was a reserved inode, and cleared.
+    expect("noflex-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x54] ^= 0x20);
     expect("noflex-1k", &["superblock-copies"], |it| {
         let at = (1 + 2048) * 1024;
         it.bytes[at..at + 1024].fill(0);
@@ -303,6 +305,8 @@ fn mmp_and_the_resize_inode_are_made_anew() {
     for profile in ["ext4-4k", "ext4-1k", "noflex-1k", "ext2-1k"] {
         expect(profile, &["resize-inode"], |it| it.inode(7, |inode| inode[0x28..0x64].fill(0)));
     }
+    // Not even an inode: it was passed over, cleared, and missed by e2fsck.
+    expect("ext4-1k", &["resize-inode"], |it| it.inode(7, |inode| inode.fill(0xFF)));
     expect("super2-4k", &["resize-inode-in-use"], |it| it.inode(7, |inode| inode[0x28] = 9));
 }
 

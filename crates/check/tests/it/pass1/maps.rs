@@ -203,5 +203,10 @@ fn a_symlink_has_one_block() {
         set(it, I_BLOCK + 4, 9000);
         set16(it, 0x1C, 4);
     });
-    finds(&damaged, &["symlink-too-big", "inode-blocks"]);
+    let mended = finds(&damaged, &["symlink-too-big", "inode-blocks"]);
+    // Its first block, which is sound, had been taken from it with the others.
+    assert_eq!(inode(&mended, FILE), inode(&image, FILE));
+    let outside = with_inode(&image, FILE, |it| set(it, I_BLOCK + 16, 1 << 30));
+    let mended = finds(&outside, &["illegal-block"]);
+    assert_eq!(inode(&mended, FILE), inode(&image, FILE));
 }
