@@ -1,5 +1,6 @@
 //! Who answers the questions of a check: a standing answer, or the person at the terminal.
 
+use crate::{meter::Meter, watch::Watch};
 use ext4_check::{Answer, Answers, Finding, Pass};
 use ext4_cli::{CommonArgs, Failure, Progress, Prompt, Stop};
 
@@ -21,7 +22,10 @@ pub(crate) struct Person<'a> {
     is_yes: bool,
     args: &'a CommonArgs,
     stop: &'a Stop,
-    progress: Option<(Pass, Progress)>,
+    /// The bar, for this pass and this total.
+    progress: Option<(Pass, u64, Progress)>,
+    meter: Option<Meter>,
+    pub(crate) watch: Watch,
     /// The terminal that failed.
     pub(crate) failure: Option<Failure>,
 }
@@ -32,13 +36,23 @@ impl<'a> Person<'a> {
         is_yes: bool,
         args: &'a CommonArgs,
         stop: &'a Stop,
+        meter: Option<Meter>,
     ) -> Self {
-        Self { prompt, is_yes, args, stop, progress: None, failure: None }
+        let watch = Watch::new();
+        Self { prompt, is_yes, args, stop, progress: None, meter, watch, failure: None }
     }
 
-    /// Takes the bar away.
+    /// Takes the bar away; the last pass is through.
     pub(crate) fn end(&mut self) {
-        if let Some((_, progress)) = self.progress.take() {
+        self.take_bar();
+        self.watch.leave();
+        if let Some(meter) = &mut self.meter {
+            meter.end();
+        }
+    }
+
+    fn take_bar(&mut self) {
+        if let Some((.., progress)) = self.progress.take() {
             progress.finish(0);
         }
     }
@@ -52,7 +66,7 @@ impl Answers for Person<'_> {
         if self.is_yes {
             return Answer::Yes;
         }
-        self.end();
+        self.take_bar();
         let question = format!("{finding}\n{}", finding.problem.fix);
         match self.prompt.confirm(&question) {
             Ok(true) => Answer::Yes,
@@ -69,12 +83,16 @@ impl Answers for Person<'_> {
     }
 
     fn goes_on(&mut self, pass: Pass, done: u64, total: u64) -> bool {
+        self.watch.enter(pass);
+        if let Some(meter) = &mut self.meter {
+            meter.tell(pass, done, total);
+        }
         match &self.progress {
-            Some((at, progress)) if *at == pass => progress.set(done),
+            Some((at, of, progress)) if (*at, *of) == (pass, total) => progress.set(done),
             _ => {
-                self.end();
+                self.take_bar();
                 let what = PASSES[usize::from(pass.number())];
-                self.progress = Some((pass, Progress::steps(self.args, what, total)));
+                self.progress = Some((pass, total, Progress::steps(self.args, what, total)));
             }
         }
         !self.stop.requested()

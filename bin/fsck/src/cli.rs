@@ -1,7 +1,8 @@
 //! What can be typed. What it means is in `run.rs`.
 
-use crate::sections;
-use ext4_cli::{Answer, CommonArgs};
+use crate::{extended::Extended, sections};
+use ext4_check::Optimize;
+use ext4_cli::{Answer, CommonArgs, Failure};
 use std::{ffi::OsString, path::PathBuf};
 
 /// Checks an ext2, ext3 or ext4 filesystem, and repairs it
@@ -47,8 +48,28 @@ pub struct Args {
     #[arg(short = 'j', long, value_name = "DEVICE")]
     pub journal_device: Option<OsString>,
 
+    /// Optimise directories: rebuild each in as few blocks as its names need, sorted, and indexed where
+    /// it has more than one
+    #[arg(short = 'D', long)]
+    pub optimize_directories: bool,
+
+    /// Extended options, separated by commas, as in e2fsck(8): journal_only, fragcheck, discard,
+    /// nodiscard, optimize_extents, no_optimize_extents, bmap2extent, unshare_blocks, fixes_only,
+    /// ea_ver=2
+    #[arg(short = 'E', value_name = "OPTIONS", value_delimiter = ',', value_parser = Extended::parse)]
+    pub extended: Vec<Extended>,
+
+    /// Write progress to file descriptor FD, in lines of `pass done total device`; 0: a bar on the
+    /// terminal; negative: to -FD, silent until SIGUSR1
+    #[arg(short = 'C', value_name = "FD", allow_negative_numbers = true)]
+    pub completion: Option<i32>,
+
+    /// Say how long it took; twice: each pass
+    #[arg(short = 't', action = clap::ArgAction::Count)]
+    pub timing: u8,
+
     /// Keep what is overwritten in FILE, which must not be there yet; --rollback takes it back
-    #[arg(long, value_name = "FILE", conflicts_with = "no")]
+    #[arg(short = 'z', long, value_name = "FILE", conflicts_with = "no")]
     pub undo: Option<PathBuf>,
 
     /// Take a repair back by the file that --undo made
@@ -79,12 +100,77 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["image", "explain"])]
     pub list_problems: bool,
 
+    /// Not here: read every block and note those that cannot be read
+    #[arg(short = 'c', hide = true, action = clap::ArgAction::Count)]
+    pub bad_blocks: u8,
+
+    /// Not here: keep the bad blocks that are noted
+    #[arg(short = 'k', hide = true)]
+    pub keep_bad_blocks: bool,
+
+    /// Not here: note the bad blocks listed in FILE
+    #[arg(short = 'l', hide = true, value_name = "FILE")]
+    pub add_bad_blocks: Option<PathBuf>,
+
+    /// Not here: note only the bad blocks listed in FILE
+    #[arg(short = 'L', hide = true, value_name = "FILE")]
+    pub set_bad_blocks: Option<PathBuf>,
+
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take them for the program's description")]
     pub common: CommonArgs,
 }
 
 impl Args {
+    /// What is made better behind the check.
+    pub fn optimize(&self) -> Optimize {
+        let is_on = |on, off| Extended::is_on(&self.extended, on, off);
+        Optimize {
+            directories: self.optimize_directories,
+            extents: is_on(Extended::OptimizeExtents, Extended::NoOptimizeExtents),
+            block_maps: self.has(Extended::BmapToExtent),
+            shared_blocks: self.has(Extended::UnshareBlocks),
+        }
+    }
+
+    /// Whether an extended option was given.
+    pub fn has(&self, option: Extended) -> bool {
+        self.extended.contains(&option)
+    }
+
+    /// Whether free blocks are given back.
+    pub fn discards(&self) -> bool {
+        Extended::is_on(&self.extended, Extended::Discard, Extended::NoDiscard)
+    }
+
+    /// Whether to look even at a filesystem that says it is clean: there is something to do besides.
+    pub fn is_forced(&self) -> bool {
+        self.force || self.optimize().is_any() || self.discards() || self.has(Extended::Fragcheck)
+    }
+
+    /// Refuses what does not go together.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn check(&self) -> Result<(), Failure> {
+        let has_list = self.add_bad_blocks.is_some() || self.set_bad_blocks.is_some();
+        let optimizes = self.optimize().is_any();
+        let does_more = optimizes || self.discards() || self.has(Extended::Fragcheck);
+        let why = if self.bad_blocks > 0 || self.keep_bad_blocks || has_list {
+            "-c, -k, -l, -L: the list of bad blocks is checked, but not added to; devices replace \
+             bad sectors themselves, and e2fsck has these options"
+        } else if optimizes && self.has(Extended::FixesOnly) {
+            "-E fixes_only is given, and options that are no repair"
+        } else if does_more && self.has(Extended::JournalOnly) {
+            "-E journal_only is given, and options that do more"
+        } else if self.discards() && self.undo.is_some() {
+            "-E discard cannot be taken back, which --undo is for"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::usage(why))
+    }
+
     /// The standing answer to the program's questions.
     pub const fn answer(&self) -> Answer {
         match (self.no, self.yes || self.preen || self.apply.is_some() || self.rollback.is_some()) {
@@ -110,6 +196,15 @@ mod tests {
         assert!(parse("ext4-fsck -n -y disk.img").is_err());
         assert!(parse("ext4-fsck -y -p disk.img").is_err());
         assert!(parse("ext4-fsck -y").is_err());
+        let check = |line: &str| parse(line).unwrap().check().is_ok();
+        assert!(check("ext4-fsck -y -D -E fragcheck,discard -E bmap2extent disk.img"));
+        for line in
+            ["-E fixes_only -D", "-E journal_only,discard", "-z undo -E discard", "-cc", "-l list"]
+        {
+            assert!(!check(&format!("ext4-fsck -y {line} disk.img")), "{line}");
+        }
+        assert!(parse("ext4-fsck -y -E no_such_thing disk.img").is_err());
+        assert_eq!(parse("ext4-fsck -y -C -3 disk.img").unwrap().completion, Some(-3));
         assert!(parse("ext4-fsck --explain inode-size").is_ok());
     }
 }

@@ -100,12 +100,18 @@ impl InMemory {
     }
 }
 
-/// Replays the journal and cleans the orphans as `fsck-orphans` does: the replay alone first, so that
+/// The journal is replayed and orphans are cleaned as `fsck-orphans` does: the replay alone first, so that
 /// a damaged list of orphans does not keep it from being done.
+pub(crate) const BOTH: &[Scope] = &[Scope::Replay, Scope::Possible];
+/// The replay alone.
+pub(crate) const REPLAY: &[Scope] = &[Scope::Replay];
+
+/// Recovers in memory, one scope after the other.
 pub(crate) fn recover(
     device: &Arc<dyn BlockDevice>,
     journal: Option<&Arc<dyn BlockDevice>>,
     now: u64,
+    scopes: &[Scope],
 ) -> (InMemory, Recovery) {
     let now = Duration::from_secs(now);
     let mut best = InMemory {
@@ -113,7 +119,7 @@ pub(crate) fn recover(
         journal: journal.map(|it| Overlay::new(Arc::clone(it))),
     };
     let mut recovery = Recovery::default();
-    for scope in [Scope::Replay, Scope::Possible] {
+    for &scope in scopes {
         let InMemory { filesystem, journal } = best.fork();
         let filesystem = Arc::new(filesystem);
         let journal = journal.map(Arc::new);

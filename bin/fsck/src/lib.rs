@@ -4,12 +4,16 @@
 mod answers;
 pub mod cli;
 pub mod explain;
+pub mod extended;
 mod filesystem;
+mod meter;
 pub mod outcome;
 mod plan;
 mod rescue;
 pub mod run;
 pub mod sections;
+pub mod statistics;
+mod watch;
 
 /// The whole command line.
 pub fn command() -> clap::Command {

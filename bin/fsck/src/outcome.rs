@@ -1,8 +1,12 @@
 //! What a check found and did, as text and as JSON.
 
-use crate::rescue::Rescued;
-use ext4_check::Finding;
-use ext4_cli::Exit;
+use crate::{
+    rescue::Rescued,
+    statistics::{Place, Statistics},
+    watch::Timing,
+};
+use ext4_check::{Finding, Optimized, Survey};
+use ext4_cli::{Exit, size::Bytes};
 use ext4_ondisk::name::Name;
 use serde::Serialize;
 use std::fmt;
@@ -16,6 +20,8 @@ pub struct Outcome {
     pub dry_run: bool,
     /// Whether the superblock said that all is well, and nothing was looked at.
     pub skipped: bool,
+    /// Whether nothing was done but to replay the journal (`-E journal_only`).
+    pub only_replayed: bool,
     /// Transactions of the journal that were replayed.
     pub replayed_transactions: u64,
     /// Orphans that were cleaned.
@@ -42,11 +48,69 @@ pub struct Outcome {
     /// What was copied out of the repair's way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rescue: Option<Rescued>,
+    /// What was made better, or would be; `None` when nothing was to be, or something wrong was left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimized: Option<Improved>,
+    /// Bytes of free blocks that were given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded_bytes: Option<u64>,
+    /// What the filesystem consists of (`-v`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<Statistics>,
+    /// Where files go on elsewhere (`-E fragcheck`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discontiguous: Option<Vec<Place>>,
+    /// Such places beyond those listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discontiguous_not_listed: Option<u64>,
+    /// How long it took (`-t`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Timing>,
     /// Why the check did not come to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<String>,
     /// The exit code.
     pub exit_code: u8,
+}
+
+/// What was made better.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Improved {
+    directories: u64,
+    directories_left: u64,
+    extent_trees: u64,
+    block_maps: u64,
+    unshared_files: u64,
+    #[serde(skip)]
+    is_any: bool,
+}
+
+impl From<Optimized> for Improved {
+    fn from(it: Optimized) -> Self {
+        Self {
+            directories: it.directories,
+            directories_left: it.directories_left,
+            extent_trees: it.extents,
+            block_maps: it.block_maps,
+            unshared_files: it.unshared,
+            is_any: !it.is_empty(),
+        }
+    }
+}
+
+impl Improved {
+    /// What was done how often.
+    fn rows(&self) -> impl Iterator<Item = (u64, &'static str)> {
+        [
+            (self.directories, "directories made anew"),
+            (self.directories_left, "case-folded directories left as they are"),
+            (self.extent_trees, "trees of extents made smaller"),
+            (self.block_maps, "maps of blocks made trees of extents"),
+            (self.unshared_files, "files given copies of shared blocks"),
+        ]
+        .into_iter()
+        .filter(|it| it.0 > 0)
+    }
 }
 
 /// One finding.
@@ -117,6 +181,18 @@ impl Outcome {
         self.rounds = checked.rounds;
         self.inodes = checked.inodes;
         self.blocks = checked.blocks;
+        self.optimized = checked.optimized.map(Improved::from);
+    }
+
+    /// Takes where files go on elsewhere.
+    pub fn add_discontiguous(&mut self, survey: &Survey) {
+        self.discontiguous = Some(survey.breaks.iter().map(Place::from).collect());
+        self.discontiguous_not_listed = Some(survey.breaks_not_kept);
+    }
+
+    /// Whether anything was made better, or would be.
+    pub fn has_improved(&self) -> bool {
+        self.optimized.is_some_and(|it| it.is_any)
     }
 
     /// Whether there is anything worse than a remark.
@@ -137,7 +213,7 @@ impl Outcome {
             if self.is_bad() || self.cleaned_orphans > 0 {
                 exit |= Exit::UNCORRECTED;
             }
-        } else if self.fixed > 0 || self.has_recovered() {
+        } else if self.fixed > 0 || self.has_recovered() || self.has_improved() {
             exit |= Exit::CORRECTED;
         }
         if self.left > 0 || self.stopped_by.is_some() {
@@ -174,9 +250,32 @@ impl fmt::Display for Outcome {
             writeln!(f, "{image}: {it}")?;
         }
         if let Some(why) = &self.stopped_by {
-            writeln!(f, "{image}: {why}; nothing was written")?;
+            writeln!(
+                f,
+                "{image}: {why}; nothing was repaired, and the filesystem is marked as having errors"
+            )?;
+        }
+        let would_be = if self.dry_run { " (would be)" } else { "" };
+        for (n, what) in self.optimized.iter().flat_map(Improved::rows) {
+            writeln!(f, "{image}: {n} {what}{would_be}")?;
+        }
+        for place in self.discontiguous.iter().flatten() {
+            writeln!(f, "{place}")?;
+        }
+        if let Some(n) = self.discontiguous_not_listed.filter(|it| *it > 0) {
+            writeln!(f, "{image}: {} more", many(n, "place"))?;
+        }
+        if let Some(bytes) = self.discarded_bytes {
+            writeln!(f, "{image}: {} of free blocks given back", Bytes(bytes))?;
+        }
+        if let Some(statistics) = &self.statistics {
+            write!(f, "{statistics}")?;
+        }
+        if let Some(timing) = &self.timing {
+            writeln!(f, "{timing}")?;
         }
         let state = match (self.is_bad(), self.dry_run, self.left) {
+            _ if self.only_replayed => "not checked".to_owned(),
             (false, _, _) => "clean".to_owned(),
             (true, true, _) => format!("{}, nothing was written", many(self.fixed, "repair")),
             (true, false, 0) => many(self.fixed, "repair"),

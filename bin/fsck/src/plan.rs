@@ -4,14 +4,14 @@
 //! digest of the changes: `--apply` checks again and compares.
 
 use ext4_blockdev::BlockDevice;
-use ext4_check::Changes;
+use ext4_check::{Changes, Optimize};
 use ext4_cli::Failure;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{fmt::Write as _, fs::File, io::Write as _, path::Path};
 
 /// The form of the file.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,12 +25,26 @@ pub(crate) struct Plan {
     pub(crate) now: u64,
     /// The copy of the superblock that was asked for, and its block size.
     pub(crate) superblock: Option<(u64, Option<u32>)>,
+    /// What is made better behind the check.
+    #[serde(with = "Improvements")]
+    pub(crate) optimize: Optimize,
     /// Bytes that would be written.
     changed_bytes: u64,
     /// Digest of where and what they are.
     changes_sha256: String,
     /// What the check found, for people.
     findings: Vec<String>,
+}
+
+/// How [`Optimize`] is kept.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Optimize")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch")]
+struct Improvements {
+    directories: bool,
+    extents: bool,
+    block_maps: bool,
+    shared_blocks: bool,
 }
 
 impl Plan {
@@ -49,6 +63,7 @@ impl Plan {
             device_bytes: device.len(),
             now: options.now,
             superblock: options.superblock,
+            optimize: options.optimize,
             changed_bytes,
             changes_sha256,
             findings: outcome

@@ -4,21 +4,26 @@ use crate::{
     answers::Person,
     cli::Args,
     explain::{Explained, ProblemList},
+    extended::Extended,
     filesystem::{self, InMemory, Recovery},
+    meter::Meter,
     outcome::Outcome,
     plan::Plan,
     rescue,
+    statistics::Statistics,
 };
 use ext4_blockdev::{BlockDevice, FileDevice, Location, OpenError, OpenMode, Overlay};
 use ext4_check::{
     Changes, Error, JournalDevice, Options, Way,
     undo::{self, Rehearsal},
 };
-use ext4_cli::{Answer, Exit, Failure, Prompt, Report, Stop, clock, size::Bytes};
+use ext4_cli::{Answer, CommonArgs, Exit, Failure, Prompt, Report, Stop, clock, size::Bytes};
 use std::{
+    cell::Cell,
     ffi::OsStr,
     fs::File,
     io::{BufReader, BufWriter, Write as _},
+    ops::Range,
     path::Path,
     sync::Arc,
 };
@@ -38,18 +43,28 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         return Ok(Exit::OK);
     }
     args.rescue.as_deref().map_or(Ok(()), rescue::check)?;
-    let prompt = Prompt::new(args.answer())?;
+    args.check()?;
+    let prompt = Prompt::new(args.answer()).map_err(|_| {
+        Failure::operational(
+            "no terminal to ask on: give -p, -y or -n to repair or look unattended",
+        )
+    })?;
     let stop =
         Stop::install().map_err(|err| Failure::operational(format_args!("signals: {err}")))?;
     let image = args.image.as_deref().unwrap_or_default();
-    let run = Run { args, report, prompt, stop, name: image.to_string_lossy().into_owned() };
+    let name = image.to_string_lossy().into_owned();
+    let mut common = args.common.clone();
+    common.progress |= args.completion == Some(0);
+    let fd = args.completion.filter(|it| *it != 0);
+    let meter = Cell::new(fd.map(|fd| Meter::new(fd, &name)).transpose()?);
+    let run = Run { args, common, meter, report, prompt, stop, name };
     let mode = if args.no { OpenMode::ReadOnly } else { OpenMode::Exclusive };
     let device: Arc<dyn BlockDevice> = run.open(image, mode)?;
     let journal = args.journal_device.as_deref().map(|it| run.open(it, mode)).transpose()?;
     let number = journal.as_ref().and_then(|it| u32::try_from(it.device_number()?).ok());
     let journal = journal.map(|it| it as Arc<dyn BlockDevice>);
     let mut outcome = Outcome { image: run.name.clone(), dry_run: args.no, ..Outcome::default() };
-    if args.preen && !args.force && run.may_skip(&*device, &mut outcome) {
+    if args.preen && !args.is_forced() && run.may_skip(&*device, &mut outcome) {
         return run.show(outcome);
     }
     if let Some(path) = &args.rollback {
@@ -63,7 +78,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let plan = args.apply.as_deref().map(Plan::load).transpose()?;
     let now = plan.as_ref().map_or_else(seconds, |it| it.now);
-    let (recovered, recovery) = filesystem::recover(&device, journal.as_ref(), now);
+    let scopes =
+        if args.has(Extended::JournalOnly) { filesystem::REPLAY } else { filesystem::BOTH };
+    let (recovered, recovery) = filesystem::recover(&device, journal.as_ref(), now, scopes);
     outcome.replayed_transactions = recovery.transactions;
     outcome.cleaned_orphans = recovery.orphans;
     outcome.recovery_failed.clone_from(&recovery.failure);
@@ -74,11 +91,15 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         threads: args.threads.unwrap_or(threads).max(1),
         is_preen: args.preen,
         superblock: plan.as_ref().map_or(typed, |it| it.superblock),
+        optimize: plan.as_ref().map_or_else(|| args.optimize(), |it| it.optimize),
         journal: journal_overlay
             .map(|overlay| JournalDevice { overlay: Arc::new(overlay), number }),
         ..Options::new(now)
     };
     let case = Case { device, journal, recovered, recovery, options, plan };
+    if args.has(Extended::JournalOnly) {
+        return run.replay(&case, outcome);
+    }
     run.check(&case, &Arc::new(filesystem), outcome)
 }
 
@@ -124,11 +145,16 @@ struct Repair<'a> {
     case: &'a Case,
     /// The filesystem as it shall be.
     overlay: &'a Overlay,
+    /// Its journal, when that is on a device of its own.
+    journal: Option<&'a Overlay>,
     checked: &'a ext4_check::Outcome,
 }
 
 struct Run<'a> {
     args: &'a Args,
+    common: CommonArgs,
+    /// Until the check takes it.
+    meter: Cell<Option<Meter>>,
     report: Report,
     prompt: Prompt,
     stop: Stop,
@@ -165,10 +191,13 @@ impl Run<'_> {
     ) -> Result<Exit, Failure> {
         let Case { device, options, .. } = case;
         let is_yes = self.args.answer() != Answer::Ask;
-        let mut person = Person::new(&self.prompt, is_yes, &self.args.common, &self.stop);
+        let mut person =
+            Person::new(&self.prompt, is_yes, &self.common, &self.stop, self.meter.take());
         let mut checked = ext4_check::Outcome::default();
         let result = ext4_check::check(overlay, options, &mut person, &mut checked);
         person.end();
+        let detail = self.args.timing > 1;
+        outcome.timing = (self.args.timing > 0).then(|| person.watch.timing(detail));
         let terminal = person.failure.take();
         outcome.add(&checked);
         if let Some(failure) = terminal {
@@ -177,41 +206,98 @@ impl Run<'_> {
         let (changes, journal) = match result {
             Ok(()) => (&**overlay, options.journal.as_ref().map(|it| &*it.overlay)),
             Err(err @ Error::NeedsDecision(_)) => {
-                // What was replayed is kept: it is what the next mount would do anyway.
+                // What was replayed is kept: it is what the next mount would do anyway. Nothing else
+                // is, for halves of a repair may be worse than none; but the next unattended run looks
+                // again.
+                ext4_check::mark_unsound(&case.recovered.filesystem)
+                    .map_err(|err| self.failure(&err))?;
                 outcome.stopped_by = Some(err.to_string());
                 outcome.fixed = 0;
                 (&case.recovered.filesystem, case.recovered.journal.as_ref())
             }
             Err(err) => return Err(self.failure(&err)),
         };
-        let repair = Repair { case, overlay: changes, checked: &checked };
+        let is_through = outcome.stopped_by.is_none();
+        let wants_survey =
+            self.common.verbose > 0 || self.args.has(Extended::Fragcheck) || self.args.discards();
+        let survey = (is_through && wants_survey)
+            .then(|| ext4_check::survey(changes, options, &mut person))
+            .transpose()
+            .map_err(|err| self.failure(&err))?;
+        person.end();
+        if let Some(folder) = self.args.rescue.as_ref().filter(|_| is_through) {
+            outcome.rescue = rescue::save(folder, &self.name, &checked)?;
+        }
+        self.finish(&Repair { case, overlay: changes, journal, checked: &checked })?;
+        if let Some(survey) = &survey {
+            if self.common.verbose > 0 {
+                outcome.statistics = Some(Statistics::from(survey));
+            }
+            if self.args.has(Extended::Fragcheck) {
+                outcome.add_discontiguous(survey);
+            }
+            if self.args.discards() && !self.args.no && outcome.left == 0 {
+                outcome.discarded_bytes = Some(self.discard(&**device, &survey.free)?);
+            }
+        }
+        self.show(outcome)
+    }
+
+    /// Gives free blocks back, when everything else is written.
+    fn discard(&self, device: &dyn BlockDevice, free: &[Range<u64>]) -> Result<u64, Failure> {
+        let mut bytes = 0;
+        for run in free {
+            let len = run.end - run.start;
+            device.discard(run.start, len).map_err(|err| self.failure(&err.into()))?;
+            bytes += len;
+        }
+        Ok(bytes)
+    }
+
+    /// Nothing but the replay.
+    fn replay(&self, case: &Case, mut outcome: Outcome) -> Result<Exit, Failure> {
+        if let Some(why) = outcome.recovery_failed {
+            return Err(Failure::damage(why).at(&self.name));
+        }
+        let InMemory { filesystem, journal } = &case.recovered;
+        let checked = ext4_check::Outcome::default();
+        let journal = journal.as_ref();
+        self.finish(&Repair { case, overlay: filesystem, journal, checked: &checked })?;
+        outcome.only_replayed = true;
+        if let Some(summary) = filesystem::summary(filesystem, case.options.now) {
+            (outcome.inodes, outcome.blocks) = (summary.inodes, summary.blocks);
+        }
+        self.show(outcome)
+    }
+
+    /// Writes a repair, or keeps it as a plan.
+    fn finish(&self, repair: &Repair<'_>) -> Result<(), Failure> {
+        let Repair { case, overlay, journal, checked } = repair;
+        let Case { device, options, .. } = case;
         let changes =
-            Changes::new(changes, &**device, &checked).map_err(|err| self.failure(&err))?;
+            Changes::new(overlay, &**device, checked).map_err(|err| self.failure(&err))?;
         if let Some(plan) = &case.plan {
             plan.check(&changes, &**device).map_err(|err| err.at(&self.name))?;
         }
-        if let Some(folder) = self.args.rescue.as_ref().filter(|_| outcome.stopped_by.is_none()) {
-            outcome.rescue = rescue::save(folder, &self.name, &checked)?;
-        }
         if let Some(path) = &self.args.plan {
-            Plan::new(&self.name, &**device, options, &changes, &checked)?.save(path)?;
+            Plan::new(&self.name, &**device, options, &changes, checked)?.save(path)?;
         }
         if !self.args.no && !changes.is_empty() {
-            self.write(&repair, journal)?;
+            self.write(repair)?;
             // What is taken out of the log is home now. Cut here: a log that nobody asks for.
             if let (Some(overlay), Some(device)) = (journal, &case.journal) {
                 let written = overlay.apply_to(&**device).and_then(|_bytes| device.flush());
                 written.map_err(|err| self.failure(&err.into()))?;
             }
         }
-        self.show(outcome)
+        Ok(())
     }
 
     /// Writes what was found to be done to the filesystem, behind an undo file if one is wanted.
-    fn write(&self, repair: &Repair<'_>, journal: Option<&Overlay>) -> Result<(), Failure> {
+    fn write(&self, repair: &Repair<'_>) -> Result<(), Failure> {
         let device = &repair.case.device;
         if let Some(path) = &self.args.undo {
-            if journal.is_some_and(|it| it.held_bytes() > 0) {
+            if repair.journal.is_some_and(|it| it.held_bytes() > 0) {
                 return Err(Failure::operational(
                     "an undo file does not hold what changes on the journal's device: replay it \
                      first, with fsck-orphans --journal-device",
@@ -235,7 +321,7 @@ impl Run<'_> {
         repair: &Repair<'_>,
         device: &Arc<dyn BlockDevice>,
     ) -> Result<Way, Failure> {
-        let Repair { case, overlay, checked } = repair;
+        let Repair { case, overlay, checked, .. } = repair;
         let now = case.options.now;
         if case.journal.is_none() {
             let recovered = case.recovery.carry_out(device, now);

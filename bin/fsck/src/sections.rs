@@ -100,11 +100,53 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "BEHIND THE CHECK",
+        body: &[
+            Para::Text(
+                "-D, -E optimize_extents, -E bmap2extent and -E unshare_blocks make better what is not \
+                 wrong. They do it when the check has found nothing, or mended all of it, and a further \
+                 round has to find nothing again; where something is left to be mended they do nothing. \
+                 With -n it is only told what would be done. Unlike e2fsck(8), ext4-fsck does nothing of \
+                 the kind that it was not asked for.",
+            ),
+            Para::Text(
+                "-D leaves directories inside their inodes as they are, and lost+found, whose empty \
+                 blocks are there for names when no others are free, and directories with case-folded \
+                 names. -E unshare_blocks changes nothing at all when there is no room for all the \
+                 copies.",
+            ),
+            Para::Text(
+                "-E fragcheck tells each place where a file goes on elsewhere than behind its last block. \
+                 -E discard gives free blocks back when everything else is written; in an image they \
+                 become holes. Neither --undo nor anything else brings back what was in them.",
+            ),
+            Para::Text(
+                "-E readahead_kb, inode_count_fullmap, no_inode_count_fullmap, check_encoding and ea_ver=1, \
+                 and -c, -k, -l and -L, are refused with the reason.",
+            ),
+            Para::Text(
+                "Where -p meets what needs a decision, it writes nothing but the replayed journal and the \
+                 cleaned orphans, and the mark that there are errors: the next unattended run looks again. \
+                 e2fsck(8) also writes what it has mended up to there.",
+            ),
+        ],
+    },
+    Section {
+        title: "SIGNALS",
+        body: &[Para::Text(
+            "SIGINT, SIGTERM and SIGHUP end the check; nothing is written. With -C, SIGUSR1 begins and \
+             SIGUSR2 ends the lines of progress.",
+        )],
+    },
+    Section {
         title: "EXIT STATUS",
         body: &[
             Para::Text("The sum of:"),
             Para::Code(Exit::OK, "Nothing is wrong."),
-            Para::Code(Exit::CORRECTED, "Something was wrong and was repaired."),
+            Para::Code(
+                Exit::CORRECTED,
+                "Something was wrong and was repaired, or was made better on request.",
+            ),
             Para::Code(
                 Exit::UNCORRECTED,
                 "Something is wrong and was left: by -n, by an answer, or because -p may not decide \
@@ -112,10 +154,15 @@ pub const SECTIONS: &[Section] = &[
             ),
             Para::Code(
                 Exit::OPERATIONAL,
-                "It could not be done: no superblock to be found, in use, read-only, a device error.",
+                "It could not be done: no superblock to be found, in use, read-only, a device error, no \
+                 terminal to ask on.",
             ),
             Para::Code(Exit::USAGE, "Wrong usage; nothing was opened."),
             Para::Code(Exit::CANCELLED, "Stopped by a signal or an answer; nothing was written."),
+            Para::Text(
+                "Never 2, to reboot, for what is mounted is not repaired, not even the root; and never \
+                 128, a shared library.",
+            ),
         ],
     },
     Section {
@@ -139,6 +186,18 @@ pub const SECTIONS: &[Section] = &[
             Para::Example(
                 "ext4-fsck -n --rescue lost disk.img && jq '.inodes[].path' lost/index.json",
                 "Which files a repair would take something from; what it is lies in lost.",
+            ),
+            Para::Example(
+                "ext4-fsck -y -D -E optimize_extents disk.img",
+                "Also make directories and maps smaller.",
+            ),
+            Para::Example(
+                "ext4-fsck -n -v -E fragcheck disk.img",
+                "What the filesystem consists of, and which files are in pieces.",
+            ),
+            Para::Example(
+                "ext4-fsck -p -C 3 /dev/sdb1 3>&1",
+                "At boot, with progress for a program.",
             ),
             Para::Example("ext4-fsck --explain inode-size", "What a problem means."),
             Para::Example("ext4-fsck -b 32768 -B 4096 -y disk.img", "By a copy of the superblock."),

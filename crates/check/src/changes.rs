@@ -11,6 +11,8 @@ use ext4_ondisk::superblock::RawSuperblock;
 use std::{ops::Range, sync::Arc};
 use transaction::Transaction;
 
+pub use ordered::mark_unsound;
+
 /// Bytes of a piece that reaches the device whole or not at all.
 pub(crate) const SECTOR: u64 = 512;
 /// Most bytes that are written at once.

@@ -41,7 +41,7 @@ pub trait Answers {
 
 /// Collects findings and asks.
 pub(crate) struct Gate<'a> {
-    answers: &'a mut dyn Answers,
+    pub(crate) answers: &'a mut dyn Answers,
     /// `-p`: what may not be mended unattended ends the run.
     is_preen: bool,
     pub(crate) round: u32,

@@ -20,6 +20,10 @@ mod size;
 mod special;
 mod world;
 
+pub(crate) use convert::run as convert;
+pub(crate) use extents::tree_blocks;
+pub(crate) use map::OldMap;
+
 use crate::{Error, Place, Result, bits::Bits, problem::pass1::REVISION, session::Session};
 use budget::Budget;
 use ext4_ondisk::features::{Features, RoCompat};

@@ -50,13 +50,7 @@ pub(crate) fn walk(
     if let Some(acl) = inode.file_acl {
         walk.add(What::Attributes, acl, 1);
     }
-    let has_map = match inode.file_type() {
-        FileType::Regular | FileType::Directory | FileType::Unknown => true,
-        // A short target is in the place of the map.
-        FileType::Symlink => inode.sectors > 0 && (inode.size >= 60 || inode.file_acl.is_none()),
-        _ => false,
-    };
-    if !has_map || inode.flags.contains(InodeFlags::INLINE_DATA) {
+    if !has_map(inode) {
         return;
     }
     if inode.flags.contains(InodeFlags::EXTENTS) {
@@ -64,6 +58,17 @@ pub(crate) fn walk(
     } else {
         walk.pointers(&inode.i_block);
     }
+}
+
+/// Whether an inode has a map: its contents are neither inside it nor none at all.
+pub(crate) fn has_map(inode: &Inode) -> bool {
+    let can_have = match inode.file_type() {
+        FileType::Regular | FileType::Directory | FileType::Unknown => true,
+        // A short target is in the place of the map.
+        FileType::Symlink => inode.sectors > 0 && (inode.size >= 60 || inode.file_acl.is_none()),
+        _ => false,
+    };
+    can_have && !inode.flags.contains(InodeFlags::INLINE_DATA)
 }
 
 struct Walk<'w> {

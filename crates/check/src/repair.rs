@@ -9,3 +9,4 @@ mod rebuild;
 mod space;
 
 pub(crate) use file::File;
+pub(crate) use rebuild::Rebuilt;

@@ -1,10 +1,11 @@
 //! Rounds: a check that changed something is made again, on the overlay, until it finds nothing new.
 
 use crate::{
-    Answers, Error, Finding, Result,
+    Answers, Error, Finding, Optimize, Optimized, Result,
     bits::Bits,
     finish,
     gate::Gate,
+    optimize,
     pass0::{self, OwnJournal},
     pass1, pass1b, pass2, pass3, pass4, pass5, pass6,
     snapshot::Snapshot,
@@ -29,12 +30,21 @@ pub struct Options {
     pub superblock: Option<(u64, Option<u32>)>,
     /// The device of a journal that is not in the filesystem, if there is one at hand.
     pub journal: Option<JournalDevice>,
+    /// What is made better behind the check, when nothing is left to be mended.
+    pub optimize: Optimize,
 }
 
 impl Options {
     /// A check at this time, in seconds since 1970, by one thread.
     pub const fn new(now: u64) -> Self {
-        Self { now, threads: 1, is_preen: false, superblock: None, journal: None }
+        Self {
+            now,
+            threads: 1,
+            is_preen: false,
+            superblock: None,
+            journal: None,
+            optimize: Optimize::NONE,
+        }
     }
 }
 
@@ -61,6 +71,8 @@ pub struct Outcome {
     pub fixed: u64,
     /// Findings that were left as they are.
     pub left: u64,
+    /// What was made better; `None` when nothing was to be, or something wrong was left.
+    pub optimized: Option<Optimized>,
     /// Rounds that were made.
     pub rounds: u32,
     /// Whether the last round found nothing new; else more is wrong than is told.
@@ -111,6 +123,19 @@ pub fn check(
             Err(other) => {
                 result = Err(other);
                 break;
+            }
+        }
+        let is_sound = outcome.is_settled && gate.left == 0;
+        if is_sound && options.optimize.is_any() && outcome.optimized.is_none() {
+            match optimize::run(overlay, options, &mut gate) {
+                Ok(done) => {
+                    outcome.is_settled = done.is_empty();
+                    outcome.optimized = Some(done);
+                }
+                Err(other) => {
+                    result = Err(other);
+                    break;
+                }
             }
         }
     }

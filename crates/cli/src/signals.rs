@@ -4,14 +4,14 @@
 //! journal is what keeps it.
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ},
     flag,
 };
 use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -48,9 +48,42 @@ impl Stop {
     }
 }
 
+/// A switch that SIGUSR1 turns on and SIGUSR2 off, as progress of e2fsck(8) is.
+#[derive(Clone, Debug)]
+pub struct Switch(Arc<AtomicUsize>);
+
+impl Switch {
+    /// Catches both signals from now on.
+    ///
+    /// # Errors
+    /// The system refuses the handler.
+    pub fn install(is_on: bool) -> io::Result<Self> {
+        let state = Arc::new(AtomicUsize::new(usize::from(is_on)));
+        for (signal, value) in [(SIGUSR1, 1), (SIGUSR2, 0)] {
+            flag::register_usize(signal, Arc::clone(&state), value)?;
+        }
+        Ok(Self(state))
+    }
+
+    /// Whether it is on.
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_signals_turn_a_switch_on_and_off() {
+        let switch = Switch::install(false).unwrap();
+        assert!(!switch.is_on());
+        signal_hook::low_level::raise(SIGUSR1).unwrap();
+        assert!(switch.is_on());
+        signal_hook::low_level::raise(SIGUSR2).unwrap();
+        assert!(!switch.is_on());
+    }
 
     #[test]
     fn the_first_signal_raises_the_flag_and_nothing_else() {

@@ -28,8 +28,8 @@ const OTHERS: &[(u32, &str)] = &[
     (0x01_0056, "a node that cannot be read ends the run with the device's error"),
     (0x01_0064, "a visible quota file is told by its mode and links"),
     (0x01_0087, "raised by e2fsck only where it makes an extent anew itself"),
-    (0x01_4006, "not an inconsistency: a tree that could be lower is as good"),
-    (0x01_4007, "not an inconsistency: a tree that could be narrower is as good"),
+    (0x01_4006, "not an inconsistency: made lower by `-E optimize_extents`"),
+    (0x01_4007, "not an inconsistency: made narrower by `-E optimize_extents`"),
     (0x02_0005, "an inode table with bad blocks is moved before names are read"),
     (
         0x02_0014,

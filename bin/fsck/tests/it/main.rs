@@ -3,6 +3,7 @@
 
 mod cut;
 mod journal_device;
+mod options;
 mod plan;
 mod rescue;
 mod rig;

@@ -8,7 +8,7 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 
 /// Writes everything, each step durable before the next.
 pub(super) fn write(changes: &Changes<'_>, device: &dyn BlockDevice) -> Result<()> {
-    mark(device)?;
+    mark_unsound(device)?;
     // Cut here: as before, but known not to be in order.
     device.flush()?;
     changes.put(device, &changes.fresh)?;
@@ -25,7 +25,10 @@ pub(super) fn write(changes: &Changes<'_>, device: &dyn BlockDevice) -> Result<(
 }
 
 /// Sets the state that makes everybody check again, if there is a superblock that says otherwise.
-fn mark(device: &dyn BlockDevice) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Device`](crate::Error::Device).
+pub fn mark_unsound(device: &dyn BlockDevice) -> Result<()> {
     let mut raw = RawSuperblock::new_zeroed();
     device.read_at(RawSuperblock::OFFSET, raw.as_mut_bytes())?;
     let is_one = raw.s_magic.get() == RawSuperblock::MAGIC

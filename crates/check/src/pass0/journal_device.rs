@@ -77,9 +77,18 @@ pub(super) fn refuse(
     found: &dyn fmt::Display,
     expected: &dyn fmt::Display,
 ) -> Result<Error> {
-    session.fix(problem, place(), found, expected)?;
-    let why = format!("{}: {}: found {found}, expected {expected}", place(), problem.text);
-    Ok(Error::Unsupported(why))
+    let told = session.fix(problem, place(), found, expected);
+    let why = format!(
+        "{}: {}: found {found}, expected {expected} [{}]",
+        place(),
+        problem.text,
+        problem.id
+    );
+    match told {
+        // Nothing is to be decided: it has to be another device.
+        Ok(_) | Err(Error::NeedsDecision(_)) => Ok(Error::Unsupported(why)),
+        Err(other) => Err(other),
+    }
 }
 
 /// The number by which the kernel finds the device.

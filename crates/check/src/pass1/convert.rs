@@ -7,20 +7,23 @@ use ext4_units::InodeNr;
 use zerocopy::IntoBytes as _;
 
 /// Gives each of these inodes a tree of extents instead of its map (`rebuild_extents`).
-pub(super) fn run(session: &mut Session<'_, '_>, maps: Vec<(InodeNr, OldMap)>) -> Result<()> {
+pub(crate) fn run(session: &mut Session<'_, '_>, maps: Vec<(InodeNr, OldMap)>) -> Result<()> {
     for (ino, OldMap { extents, mut nodes }) in maps {
         let bytes = session.read_inode(ino)?;
         let mut raw = RawInode::read(&bytes);
         let needed = extents::tree_blocks(extents.len(), session.geo.block_size);
         let had = nodes.len();
-        while nodes.len() < needed {
-            let goal = nodes.last().copied().unwrap_or(session.geo.first_data_block);
-            nodes.push(session.take_cluster(goal)?);
+        // Into other blocks, so that a cut while they are written leaves the old map; into those of the
+        // old map when no others are free.
+        let mut new = Vec::with_capacity(needed);
+        while new.len() < needed {
+            let goal = new.last().copied().unwrap_or(session.geo.first_data_block);
+            new.push(session.take_cluster(goal).or_else(|err| nodes.pop().ok_or(err))?);
         }
         let seed = session.format.seed(ino, raw.i_generation.get());
-        let (root, used) = extents::write_tree(&session.image, seed, &extents, &nodes)?;
-        for blk in nodes.iter().skip(used) {
-            session.give_cluster(*blk);
+        let (root, used) = extents::write_tree(&session.image, seed, &extents, &new)?;
+        for blk in new.into_iter().skip(used).chain(nodes) {
+            session.give_cluster(blk);
         }
         raw.i_block = root;
         raw.i_flags.set(raw.i_flags.get() | InodeFlags::EXTENTS.bits());

@@ -388,7 +388,7 @@ impl Check<'_> {
 }
 
 /// Blocks that a packed tree of so many extents takes.
-pub(super) fn tree_blocks(mut n: usize, size: BlockSize) -> usize {
+pub(crate) fn tree_blocks(mut n: usize, size: BlockSize) -> usize {
     let mut blocks = 0;
     while n > usize::from(extent::ROOT_MAX) {
         n = n.div_ceil(usize::from(extent::node_max(size)));

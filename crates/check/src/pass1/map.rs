@@ -32,21 +32,25 @@ pub(super) struct Map {
 
 /// A map of blocks, for one that makes it a map of extents.
 #[derive(Debug, Default)]
-pub(super) struct OldMap {
+pub(crate) struct OldMap {
     /// What is mapped.
-    pub(super) extents: Vec<Extent>,
+    pub(crate) extents: Vec<Extent>,
     /// Blocks of pointers.
-    pub(super) nodes: Vec<BlockNr>,
+    pub(crate) nodes: Vec<BlockNr>,
 }
 
 impl OldMap {
     /// Adds a block behind the last one.
     pub(super) fn add(&mut self, lblk: u64, start: BlockNr) {
         let Ok(lblk) = u32::try_from(lblk) else { return };
-        let one = Extent { lblk: LogicalBlock(lblk), len: 1, start, unwritten: false };
+        self.add_run(Extent { lblk: LogicalBlock(lblk), len: 1, start, unwritten: false });
+    }
+
+    /// Adds a run behind the last one.
+    pub(crate) fn add_run(&mut self, run: Extent) {
         match self.extents.last_mut() {
-            Some(last) if last.can_merge(&one) => last.len += 1,
-            _ => self.extents.push(one),
+            Some(last) if last.can_merge(&run) => last.len += run.len,
+            _ => self.extents.push(run),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     facts::{Directory, Run},
     session::Session,
 };
-use ext4_dir::{Fill, Member};
+use ext4_dir::{Built, Fill, Member};
 use ext4_ondisk::{
     dir_entry::Records,
     inode::{FileType, InodeFlags},
@@ -15,11 +15,29 @@ use ext4_ondisk::{
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
 use std::collections::{HashMap, HashSet};
 
+/// What came of making a directory anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rebuilt {
+    /// It has new blocks.
+    Anew,
+    /// Its blocks are already what they would be.
+    Same,
+    /// The hash of its names cannot be worked out: it stays what it is.
+    Left,
+}
+
 /// One name that was read.
 struct Name {
     bytes: Vec<u8>,
     ino: InodeNr,
     file_type: FileType,
+}
+
+fn members(names: &[Name]) -> Vec<Member<'_>> {
+    names
+        .iter()
+        .map(|it| Member { name: &it.bytes, ino: it.ino, file_type: it.file_type })
+        .collect()
 }
 
 impl Session<'_, '_> {
@@ -32,11 +50,8 @@ impl Session<'_, '_> {
         }
         let names = self.read_names(dir, &known)?;
         let parent = known.dotdot.unwrap_or(InodeNr::ROOT);
-        let members: Vec<_> = names
-            .iter()
-            .map(|it| Member { name: &it.bytes, ino: it.ino, file_type: it.file_type })
-            .collect();
-        let mut file = File::open(self, dir)?;
+        let members = members(&names);
+        let file = File::open(self, dir)?;
         let mut context = file.dir_context();
         let built = ext4_dir::build(&context, parent, &members, Fill::Roomy).or_else(|_| {
             // Without an index: names that compare folded, or a hash that is not known.
@@ -44,49 +59,31 @@ impl Session<'_, '_> {
             context.is_casefolded = false;
             ext4_dir::build(&context, parent, &members, Fill::Full)
         })?;
-        let needed = built.blocks.len() as u64;
-        let mut free = if known.runs.is_empty() {
-            let is_extents = file.inode.flags.contains(InodeFlags::EXTENTS);
-            file.begin_map_as(is_extents);
-            Vec::new()
-        } else {
-            file.drop_map()?
+        file.close_with(&known, &built)
+    }
+
+    /// Makes a sound directory anew, where that changes anything.
+    pub(crate) fn optimize_directory(&mut self, dir: InodeNr) -> Result<Rebuilt> {
+        let Some(known) = self.facts.directories.get(&dir).cloned() else {
+            return Ok(Rebuilt::Same);
         };
-        free.sort_unstable_by_key(|it| it.start);
-        let mut blocks = free.iter().flat_map(|run| run.iter());
-        let mut runs = Vec::new();
-        let mut kept = HashSet::new();
-        // Into other blocks, so that a cut while they are written leaves the old ones; into the same
-        // when there is one only, or when no others are free.
-        let is_same = needed == 1 && free.len() == 1 && free[0].len == 1;
-        for (lblk, block) in (0_u32..).zip(&built.blocks) {
-            let lblock = LogicalBlock(lblk);
-            let is_plain = file.session.geo.cluster_ratio_bits == 0;
-            let added = if is_same && is_plain { None } else { file.add_block(lblock).ok() };
-            let blk = if let Some(blk) = added {
-                blk
-            } else {
-                let blk = blocks.next().filter(|_| is_plain).ok_or(Error::NoSpace("block"))?;
-                file.put_block(lblock, blk)?;
-                blk
-            };
-            kept.insert(blk);
-            runs.push(Run { lblk: lblk.into(), blocks: BlockRange::new(blk, 1) });
-            file.session.image.write(blk, &block.bytes)?;
+        if known.is_inline {
+            return Ok(Rebuilt::Same);
         }
-        let rest: Vec<BlockNr> =
-            free.iter().flat_map(|run| run.iter()).filter(|it| !kept.contains(it)).collect();
-        for blk in rest {
-            file.give_block(blk);
+        let mut names = self.read_names(dir, &known)?;
+        // Where no index sorts them: in the order of the inodes, as they are read one by one.
+        names.sort_by_key(|it| it.ino);
+        let parent = known.dotdot.unwrap_or(InodeNr::ROOT);
+        let members = members(&names);
+        let file = File::open(self, dir)?;
+        let Ok(built) = ext4_dir::build(&file.dir_context(), parent, &members, Fill::Roomy) else {
+            return Ok(Rebuilt::Left);
+        };
+        if built.is_indexed == known.is_indexed && file.holds(&known, &built)? {
+            return Ok(Rebuilt::Same);
         }
-        file.inode.size = needed * u64::from(file.session.geo.block_size.bytes());
-        file.inode.flags.set(InodeFlags::INDEX, built.is_indexed);
-        let size = file.inode.size;
-        file.close()?;
-        if let Some(known) = self.facts.directories.get_mut(&dir) {
-            (known.size, known.runs, known.is_indexed) = (size, runs, built.is_indexed);
-        }
-        Ok(())
+        file.close_with(&known, &built)?;
+        Ok(Rebuilt::Anew)
     }
 
     /// The names of a directory, without `.` and `..`; what does not hold together is left out.
@@ -128,6 +125,65 @@ impl Session<'_, '_> {
 }
 
 impl File<'_, '_, '_> {
+    /// Whether these are the blocks that it has.
+    fn holds(&self, known: &Directory, built: &Built) -> Result<bool> {
+        let mut blocks = known.runs.iter().flat_map(|run| run.blocks.iter());
+        for block in &built.blocks {
+            let Some(blk) = blocks.next() else { return Ok(false) };
+            if self.session.image.read(blk)? != block.bytes {
+                return Ok(false);
+            }
+        }
+        Ok(blocks.next().is_none())
+    }
+
+    /// Writes the inode, with these blocks instead of those it has.
+    fn close_with(mut self, known: &Directory, built: &Built) -> Result<()> {
+        let needed = built.blocks.len() as u64;
+        let mut free = if known.runs.is_empty() {
+            let is_extents = self.inode.flags.contains(InodeFlags::EXTENTS);
+            self.begin_map_as(is_extents);
+            Vec::new()
+        } else {
+            self.drop_map()?
+        };
+        free.sort_unstable_by_key(|it| it.start);
+        let mut blocks = free.iter().flat_map(|run| run.iter());
+        let mut runs = Vec::new();
+        let mut kept = HashSet::new();
+        // Into other blocks, so that a cut while they are written leaves the old ones; into the same
+        // when there is one only, or when no others are free.
+        let is_same = needed == 1 && free.len() == 1 && free[0].len == 1;
+        for (lblk, block) in (0_u32..).zip(&built.blocks) {
+            let lblock = LogicalBlock(lblk);
+            let is_plain = self.session.geo.cluster_ratio_bits == 0;
+            let added = if is_same && is_plain { None } else { self.add_block(lblock).ok() };
+            let blk = if let Some(blk) = added {
+                blk
+            } else {
+                let blk = blocks.next().filter(|_| is_plain).ok_or(Error::NoSpace("block"))?;
+                self.put_block(lblock, blk)?;
+                blk
+            };
+            kept.insert(blk);
+            runs.push(Run { lblk: lblk.into(), blocks: BlockRange::new(blk, 1) });
+            self.session.image.write(blk, &block.bytes)?;
+        }
+        let rest: Vec<BlockNr> =
+            free.iter().flat_map(|run| run.iter()).filter(|it| !kept.contains(it)).collect();
+        for blk in rest {
+            self.give_block(blk);
+        }
+        self.inode.size = needed * u64::from(self.session.geo.block_size.bytes());
+        self.inode.flags.set(InodeFlags::INDEX, built.is_indexed);
+        let size = self.inode.size;
+        let (ino, is_indexed) = (self.ino, built.is_indexed);
+        if let Some(known) = self.session.facts.directories.get_mut(&ino) {
+            (known.size, known.runs, known.is_indexed) = (size, runs, is_indexed);
+        }
+        self.close()
+    }
+
     /// Unmaps all blocks and gives those of the map itself back; the blocks of data stay taken.
     fn drop_map(&mut self) -> Result<Vec<BlockRange>> {
         let mut freed = Vec::new();

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod hostile;
 mod kit;
+mod optimize;
 mod pass0;
 mod pass1;
 mod paths;

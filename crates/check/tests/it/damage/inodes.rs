@@ -94,10 +94,10 @@ const CASES: &[Case] = &[
 fn kinds(profile: &'static str) -> Option<Image> {
     Recipe::new(profile)
         .mib(8)
-        .debugfs("mknod /char c 1 3")
-        .debugfs("mknod /block b 8 1")
-        .debugfs("mknod /pipe p")
-        .debugfs("symlink /link target")
+        .debugfs("mknod char c 1 3")
+        .debugfs("mknod block b 8 1")
+        .debugfs("mknod pipe p")
+        .debugfs("symlink link target")
         .image()
 }
 
