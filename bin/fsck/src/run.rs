@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     args.rescue.as_deref().map_or(Ok(()), rescue::check)?;
     args.check()?;
-    let prompt = Prompt::new(args.answer()).map_err(|_| {
+    let prompt = Prompt::new(args.answer()).map_err(|_no_terminal| {
         Failure::operational(
             "no terminal to ask on: give -p, -y or -n to repair or look unattended",
         )

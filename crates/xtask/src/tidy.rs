@@ -40,7 +40,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("liblzma", &["tree"]),
     ("proptest", &[]),
     ("roff", &["xtask"]),
-    ("rustix", &["blockdev", "testkit", "tree"]),
+    ("rustix", &["bin", "blockdev", "testkit", "tree"]),
     ("serde", &["bin", "cli", "lab", "testkit"]),
     ("serde_json", &["bin", "cli", "testkit", "xtask"]),
     ("signal-hook", &["cli"]),
