@@ -48,7 +48,8 @@ pub const SECTIONS: &[Section] = &[
                  whomever. Where that cannot be (no journal, one that is damaged or too small, a \
                  damaged superblock) a note says why, and the order of writes is one in which a cut \
                  leaves an image that a second run mends: first a mark that the filesystem is not in \
-                 order, then blocks that nobody uses yet, then all others, the superblock last.",
+                 order, then blocks that nobody uses yet, then others, then those that were shared or \
+                 logged, the superblock last.",
             ),
             Para::Text(
                 "With --undo everything that is overwritten is kept in a file first; --rollback puts \

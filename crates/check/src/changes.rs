@@ -35,9 +35,11 @@ pub enum Way {
 pub struct Changes<'o> {
     overlay: &'o Overlay,
     /// Runs of sectors that differ, by byte, in order: those in blocks that nothing on the device uses,
-    /// and the others. The sectors of the superblock are in neither.
+    /// those in blocks of which copies were made, and the others. The sectors of the superblock are in
+    /// none.
     fresh: Vec<Range<u64>>,
     others: Vec<Range<u64>>,
+    sources: Vec<Range<u64>>,
     superblock: bool,
     journal: Option<OwnJournal>,
 }
@@ -49,8 +51,14 @@ impl<'o> Changes<'o> {
     /// [`Error::Device`](crate::Error::Device).
     pub fn new(overlay: &'o Overlay, device: &dyn BlockDevice, outcome: &Outcome) -> Result<Self> {
         let journal = outcome.journal.clone();
-        let mut changes =
-            Self { overlay, fresh: Vec::new(), others: Vec::new(), superblock: false, journal };
+        let mut changes = Self {
+            overlay,
+            fresh: Vec::new(),
+            others: Vec::new(),
+            sources: Vec::new(),
+            superblock: false,
+            journal,
+        };
         let place = superblock_sectors();
         for at in overlay.written_sectors() {
             let end = (at + SECTOR).min(device.len());
@@ -65,7 +73,13 @@ impl<'o> Changes<'o> {
                 changes.superblock = true;
                 continue;
             }
-            let list = if outcome.is_fresh(at) { &mut changes.fresh } else { &mut changes.others };
+            let list = if outcome.is_fresh(at) {
+                &mut changes.fresh
+            } else if outcome.is_source(at) {
+                &mut changes.sources
+            } else {
+                &mut changes.others
+            };
             match list.last_mut() {
                 Some(last) if last.end == at && last.end - last.start < CHUNK as u64 => {
                     last.end = end;
@@ -77,14 +91,15 @@ impl<'o> Changes<'o> {
     }
 
     /// Whether nothing differs.
-    pub const fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.others.is_empty() && !self.superblock
+    pub fn is_empty(&self) -> bool {
+        !self.superblock
+            && [&self.fresh, &self.others, &self.sources].iter().all(|it| it.is_empty())
     }
 
     /// All runs that will be written, by byte, in order.
     pub fn runs(&self) -> Vec<Range<u64>> {
         let mut runs = self.fresh.clone();
-        runs.extend(self.others.iter().cloned());
+        runs.extend(self.others.iter().chain(&self.sources).cloned());
         if !self.is_empty() {
             runs.push(superblock_sectors());
         }

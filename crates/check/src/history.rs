@@ -11,4 +11,7 @@ pub(crate) struct History {
     pub(crate) given: Bits,
     /// Taken while nothing on the device used them: they can be written before anything else.
     pub(crate) fresh: Bits,
+    /// From which others were copied, shared blocks and what the log holds: they are written after all
+    /// that says that the copies are to be used.
+    pub(crate) sources: Bits,
 }

@@ -63,6 +63,9 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     for ino in inodes {
         share(session, ino, &owners, &mut left)?;
     }
+    for (start, len) in session.facts.shared.runs() {
+        session.gate.history.sources.insert_run(start, len);
+    }
     session.facts.shared = crate::bits::Bits::default();
     Ok(())
 }

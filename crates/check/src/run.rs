@@ -83,6 +83,7 @@ pub struct Outcome {
     pub blocks: [u64; 2],
     /// Clusters that were taken while nothing on the device used them, and log2 of the bytes of one.
     fresh: Bits,
+    sources: Bits,
     cluster_bits: u32,
     /// The filesystem before the first change, and after the last round.
     pub(crate) before: Option<Snapshot>,
@@ -95,6 +96,11 @@ impl Outcome {
     /// Whether the byte at `offset` lies in a block that nothing on the device uses yet.
     pub(crate) fn is_fresh(&self, offset: u64) -> bool {
         self.fresh.contains(offset >> self.cluster_bits)
+    }
+
+    /// Whether it lies in a block of which copies were made.
+    pub(crate) fn is_source(&self, offset: u64) -> bool {
+        self.sources.contains(offset >> self.cluster_bits)
     }
 }
 
@@ -142,6 +148,7 @@ pub fn check(
     gate.name_findings();
     outcome.before = gate.before;
     outcome.fresh = std::mem::take(&mut gate.history.fresh);
+    outcome.sources = std::mem::take(&mut gate.history.sources);
     outcome.fixed = gate.fixed;
     outcome.bad = gate.bad;
     // Rounds without an end are no repair, whatever each of them did.
@@ -177,6 +184,10 @@ fn round(
     }
     outcome.after = Some(Snapshot::of(&session, overlay));
     outcome.journal = pass0::own_journal(&session)?;
+    if let Some(blk) = outcome.journal.as_ref().and_then(|it| it.log.block(0)) {
+        let cluster = session.cluster(blk);
+        session.gate.history.sources.insert(cluster);
+    }
     let (sb, geo) = (&session.sb, &session.geo);
     let inodes = u64::from(geo.inodes_count);
     outcome.inodes = [inodes.saturating_sub(sb.free_inodes_count.into()), inodes];

@@ -18,6 +18,10 @@ pub(super) fn write(changes: &Changes<'_>, device: &dyn BlockDevice) -> Result<(
     // Cut inside: each block is as it was, or as it will be. What moves from one block to another
     // was written to a fresh one before, so a second run finds it in at least one of both.
     device.flush()?;
+    changes.put(device, &changes.sources)?;
+    // Cut inside: the copies are in use, and blocks that were shared may have new contents; what the
+    // log held is home, and the log may be empty.
+    device.flush()?;
     let place = superblock_sectors();
     device.write_at(place.start, &changes.read(&place)?)?;
     device.flush()?;

@@ -232,7 +232,7 @@ fn changed_blocks(
 ) -> std::result::Result<BTreeSet<BlockNr>, Unfit> {
     let mut blocks = BTreeSet::from([geo.superblock_place().0]);
     let bits = geo.block_size.bits();
-    for run in &changes.others {
+    for run in changes.others.iter().chain(&changes.sources) {
         let (first, last) = (run.start >> bits, run.end.saturating_sub(1) >> bits);
         if last >= geo.blocks_count {
             return Err("there are changes behind the end of the filesystem".into());

@@ -62,8 +62,8 @@ impl Session<'_, '_> {
         Ok(Some(dir))
     }
 
-    /// An empty directory without a name, to be lost+found where none can be made: such as a run makes
-    /// that is cut before it gets its name.
+    /// A directory without a name that holds nothing but what [`reconnect`](Self::reconnect) named, to be
+    /// lost+found where none can be made: such as a run leaves that is cut before it gets its name.
     fn adopt_directory(&mut self) -> Result<Option<InodeNr>> {
         let nameless = self.facts.directories.iter().filter(|(ino, it)| {
             it.parent.is_none() && !it.is_inline && !it.is_encrypted && **ino != InodeNr::ROOT
@@ -72,7 +72,9 @@ impl Session<'_, '_> {
         for dir in nameless {
             let file = super::File::open(self, dir)?;
             let context = file.dir_context();
-            if ext4_dir::is_empty(&context, &file).unwrap_or(false) {
+            let is_one = ext4_dir::entries(&context, &file)
+                .all(|it| it.is_ok_and(|it| it.is_dot_or_dotdot() || it.name.starts_with(b"#")));
+            if is_one {
                 self.set_dotdot(dir, InodeNr::ROOT)?;
                 if let Some(known) = self.facts.directories.get_mut(&dir) {
                     known.parent = Some(InodeNr::ROOT);

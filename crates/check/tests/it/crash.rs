@@ -222,7 +222,8 @@ impl Repair {
         let mut is_moved = false;
         for (path, contents) in self.uncut.iter().filter(|(path, it)| found.get(*path) != Some(it))
         {
-            if contents.is_empty() {
+            // A file that is given a copy of the superblock has it with the mark or without.
+            if contents.is_empty() || contents.get(56..58) == Some(&[0x53, 0xEF]) {
                 continue;
             }
             let is_there = |(at, it): (&String, &Vec<u8>)| {
