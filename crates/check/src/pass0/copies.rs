@@ -9,7 +9,7 @@ use crate::{Error, Place, Result, problem::pass0::COPIES_STALE, session::Session
 use ext4_blockdev::{BlockDevice, Overlay};
 use ext4_ondisk::{
     features::{Compat, Incompat, RoCompat},
-    superblock::{RawSuperblock, Superblock},
+    superblock::RawSuperblock,
 };
 use ext4_units::{BlockSize, GroupNr};
 use zerocopy::{FromZeros as _, IntoBytes as _};
@@ -30,7 +30,6 @@ pub(super) struct Copy {
     /// Its block, in blocks of the filesystem.
     pub(super) block: u64,
     pub(super) raw: RawSuperblock,
-    pub(super) sb: Superblock,
 }
 
 /// The superblock's bytes at `offset`; `None` behind the end.
@@ -61,7 +60,7 @@ pub(super) fn asked_for(overlay: &Overlay, block: u64, size: Option<u32>) -> Res
         if let Ok(sb) = judge(&raw, overlay.len())
             && sb.block_size == size
         {
-            return Ok(Copy { block, raw, sb });
+            return Ok(Copy { block, raw });
         }
     }
     Err(Error::NoSuperblock(format!("block {block} holds no usable copy of one")))
@@ -158,7 +157,7 @@ fn believed(overlay: &Overlay, offset: u64) -> Result<Option<Copy>> {
     let (group, said) = (before / per_group, u64::from(raw.s_block_group_nr.get()));
     // Programs of old did not number them.
     let is_home = is_whole && before % per_group == 0 && group > 0 && (said == group || said == 0);
-    Ok(is_home.then_some(Copy { block, raw, sb }))
+    Ok(is_home.then_some(Copy { block, raw }))
 }
 
 /// Looks for copies at every KiB of the device's beginning.

@@ -4,7 +4,6 @@ use super::{budget::Budget, found::Attributes};
 use crate::{Error, Place, Problem, Result, bits::Bits, gate::Gate, image::Image};
 use ext4_ondisk::{
     checksum::Csum,
-    features::{Compat, Incompat, RoCompat},
     geometry::Geometry,
     group_desc::GroupDesc,
     inode::InodeFormat,
@@ -40,18 +39,6 @@ pub(super) struct World<'w> {
 }
 
 impl World<'_> {
-    pub(super) fn has_compat(&self, bits: Compat) -> bool {
-        self.sb.features.has_compat(bits)
-    }
-
-    pub(super) fn has_incompat(&self, bits: Incompat) -> bool {
-        self.sb.features.has_incompat(bits)
-    }
-
-    pub(super) fn has_ro_compat(&self, bits: RoCompat) -> bool {
-        self.sb.features.has_ro_compat(bits)
-    }
-
     /// Whether files may have this block: inside the filesystem and inside the device.
     pub(super) fn is_block(&self, blk: BlockNr) -> bool {
         blk.0 != 0 && self.geo.contains(blk) && blk.0 < self.image.n_blocks()

@@ -17,7 +17,7 @@ use ext4_ondisk::{
     dir_entry::{self, TAIL_LEN, seal_tail},
     htree,
 };
-use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
+use ext4_units::{BlockRange, InodeNr, LogicalBlock};
 
 /// Bytes of a directory that are read at a time.
 const READ: u64 = 256 << 10;
@@ -183,9 +183,4 @@ pub(crate) fn has_tail(bytes: &[u8]) -> bool {
     bytes
         .last_chunk::<TAIL_LEN>()
         .is_some_and(|tail| tail[..8] == [0, 0, 0, 0, 12, 0, 0, dir_entry::TAIL_FILE_TYPE])
-}
-
-/// Where a directory's block is.
-pub(crate) fn place_of(known: &Directory, lblk: u64) -> Option<BlockNr> {
-    View::blocks(known).find(|it| it.0 == lblk).map(|it| it.1)
 }

@@ -1,10 +1,6 @@
 //! What the check of one directory sees, and what it comes to.
 
-use crate::{
-    Error, Place, Problem, Result,
-    facts::{Directory, Facts},
-    image::Image,
-};
+use crate::{Error, Place, Problem, Result, facts::Facts, image::Image};
 use ext4_ondisk::{
     features::Incompat,
     geometry::Geometry,
@@ -56,8 +52,6 @@ pub(crate) struct Report {
     pub(crate) inodes: Vec<(InodeNr, Vec<u8>)>,
     /// The index is to be dropped, and the directory made anew from its names.
     pub(crate) is_to_rebuild: bool,
-    /// Blocks to be allocated.
-    pub(crate) holes: Vec<u64>,
     /// Groups whose flags hid inodes in use: to be looked at, from the beginning.
     pub(crate) hidden: Vec<(ext4_units::GroupNr, bool)>,
 }
@@ -106,10 +100,5 @@ impl View<'_> {
         }
         let used = self.geo.inodes_per_group.saturating_sub(desc.itable_unused);
         (place.index >= used).then_some((place.group, false))
-    }
-
-    /// The blocks of a directory that pass 1 found, one by one: logical number and place.
-    pub(crate) fn blocks(known: &Directory) -> impl Iterator<Item = (u64, BlockNr)> + '_ {
-        known.runs.iter().flat_map(|run| (run.lblk..).zip(run.blocks.iter()))
     }
 }
