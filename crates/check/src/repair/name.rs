@@ -1,7 +1,7 @@
 //! Names that a repair adds, and the directories it makes.
 
 use super::File;
-use crate::{Result, facts::Directory, session::Session};
+use crate::{Error, Result, facts::Directory, session::Session};
 use ext4_dir::DirStore as _;
 use ext4_ondisk::{
     inode::{FileType, Inode, InodeFlags},
@@ -36,8 +36,13 @@ impl Session<'_, '_> {
     /// Makes an empty directory with an inode of its own. Its name is the caller's to add.
     pub(crate) fn new_directory(&mut self, parent: InodeNr, perms: u16) -> Result<InodeNr> {
         let ino = self.take_inode()?;
-        self.fill_directory(ino, parent, perms)?;
-        Ok(ino)
+        let filled = self.fill_directory(ino, parent, perms);
+        if matches!(filled, Err(Error::NoSpace(_))) {
+            // It holds nothing but zeros yet.
+            self.facts.directories.remove(&ino);
+            self.facts.inodes.remove(ino.get().into());
+        }
+        filled.map(|()| ino)
     }
 
     /// Makes an inode, whatever it was, an empty directory.

@@ -1,7 +1,7 @@
 //! Superblock, descriptors and the filesystem's own files, against each other and against the device.
 
 use super::{Victim, damaged, expect, expect_of, run, sound};
-use crate::kit::{Frame, full, ids, set, told};
+use crate::kit::{Frame, full, ids, set, set16, told};
 use ext4_check::Error;
 use ext4_ondisk::geometry::Geometry;
 use ext4_testkit::image::Image;
@@ -132,8 +132,12 @@ fn what_cannot_be_mended_for_want_of_room_is_told_and_left() {
     let (outcome, _, err) = run(&on_bad_block, &[]);
     assert!(ids(&outcome).contains(&"no-room-to-move"), "{err:?}{}", told(&outcome));
     assert!(outcome.left > 0);
+    // The old lost+found becomes the new one, for which there is no room.
     let no_root = damaged(&image, |it| it.inode(2, |inode| inode.fill(0)));
     let (outcome, _, err) = run(&no_root, &[]);
+    assert!(err.is_none() && outcome.left == 0, "{err:?}{}", told(&outcome));
+    let no_lost_found = damaged(&no_root, |it| it.inode(11, |inode| set16(inode, 0, 0o100_600)));
+    let (outcome, _, err) = run(&no_lost_found, &[]);
     assert!(ids(&outcome).contains(&"repair-failed"), "{err:?}{}", told(&outcome));
     assert!(outcome.left > 0);
 }
