@@ -124,18 +124,25 @@ impl Bits {
     /// Adds a number; false when it was there.
     pub(crate) fn insert(&mut self, n: u64) -> bool {
         let (page, bit) = place(n);
+        self.add(page, bit / 64, 1 << (bit % 64), 1) == 0
+    }
+
+    /// Adds the numbers of these `n` bits of a word, and gives back those that were there.
+    fn add(&mut self, page: usize, word: usize, bits: u64, n: usize) -> u64 {
         let page = self.page_mut(page);
-        if page.word(bit / 64) >> (bit % 64) & 1 == 1 {
-            return false;
+        if matches!(page, Page::Full) {
+            return bits;
         }
         let part = page.part();
-        part.words[bit / 64] |= 1 << (bit % 64);
-        part.n += 1;
+        let old = part.words[word] & bits;
+        part.words[word] |= bits;
+        let new = if old == 0 { n } else { n - old.count_ones() as usize };
+        part.n += new;
         if part.n == PER_PAGE {
-            page.settle();
+            *page = Page::Full;
         }
-        self.len += 1;
-        true
+        self.len += new as u64;
+        old
     }
 
     /// Adds all numbers of a run, and gives back how many were new.
@@ -163,6 +170,17 @@ impl Bits {
 
     /// Adds all numbers of a run, and to `twice` those that were there.
     pub(crate) fn claim(&mut self, start: u64, len: u64, twice: &mut Self) {
+        let (page, bit) = place(start);
+        // Most runs are short.
+        if (1..=64 - start % 64).contains(&len) {
+            let mut old =
+                self.add(page, bit / 64, u64::MAX >> (64 - len) << (bit % 64), len as usize);
+            while old != 0 {
+                twice.insert(start - start % 64 + u64::from(old.trailing_zeros()));
+                old &= old - 1;
+            }
+            return;
+        }
         if self.count(start, len) > 0 {
             for n in self.range(start, start.saturating_add(len)) {
                 twice.insert(n);

@@ -13,11 +13,13 @@ const PREFETCH: u64 = 64 << 20;
 pub(crate) struct Image {
     overlay: Arc<Overlay>,
     pub(crate) size: BlockSize,
+    n_blocks: u64,
 }
 
 impl Image {
     pub(crate) fn new(overlay: Arc<Overlay>, size: BlockSize) -> Self {
-        Self { overlay, size }
+        let n_blocks = overlay.len() >> size.bits();
+        Self { overlay, size, n_blocks }
     }
 
     /// The device with its changes.
@@ -26,8 +28,8 @@ impl Image {
     }
 
     /// Whole blocks that the device has.
-    pub(crate) fn n_blocks(&self) -> u64 {
-        self.overlay.len() >> self.size.bits()
+    pub(crate) const fn n_blocks(&self) -> u64 {
+        self.n_blocks
     }
 
     /// The contents of a block.

@@ -36,6 +36,7 @@ mod run;
 mod session;
 mod snapshot;
 mod survey;
+mod table;
 pub mod undo;
 
 pub use changes::{Changes, Way, mark_unsound};

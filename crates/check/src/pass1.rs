@@ -103,10 +103,11 @@ fn mend(session: &mut Session<'_, '_>, harvest: &mut Harvest, is_over: bool) -> 
         let (world, gate) = split(session, &garbage, &budget);
         let Some(bytes) = world.read_inode(ino)? else { continue };
         let before = world.sb.features;
-        let outcome = scan::check(world, gate, &harvest.attributes, ino, bytes, &mut found)?;
+        let features =
+            scan::check(&world, gate, &harvest.attributes, ino, bytes.into(), &mut found)?;
         harvest.take(ino, &mut found);
-        if outcome.features != before {
-            add_features(session, outcome.features)?;
+        if features != before {
+            add_features(session, features)?;
         }
     }
     Ok(())

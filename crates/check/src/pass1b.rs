@@ -269,7 +269,7 @@ fn copy(
     for node in old_nodes {
         session.give_cluster(node);
     }
-    if let Some(known) = session.facts.directories.get_mut(&ino).filter(|_| is_directory) {
+    if let Some(known) = session.facts.directories.get_mut(ino).filter(|_| is_directory) {
         known.runs = runs;
     }
     Ok(())

@@ -36,7 +36,7 @@ const GAP: u64 = 16;
 
 /// Checks all directories that pass 1 found.
 pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
-    let all: Vec<InodeNr> = session.facts.directories.keys().copied().collect();
+    let all: Vec<InodeNr> = session.facts.directories.keys().collect();
     let mut suspects = Vec::new();
     let total = all.len() as u64;
     // In parts, so that what the scan came to is never all in memory.
@@ -61,7 +61,7 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
 
 /// Tells the host that the blocks of these directories are read next.
 fn prefetch(session: &Session<'_, '_>, dirs: &[InodeNr]) {
-    let known = dirs.iter().filter_map(|it| session.facts.directories.get(it));
+    let known = dirs.iter().filter_map(|it| session.facts.directories.get(*it));
     let mut runs: Vec<_> = known.flat_map(|it| it.runs.iter().map(|run| run.blocks)).collect();
     session.image.prefetch(&mut runs, GAP);
 }
@@ -97,7 +97,7 @@ fn scan(session: &Session<'_, '_>, dirs: &[InodeNr]) -> Vec<(InodeNr, Result<Rep
 
 fn scan_one(view: View<'_>, dir: InodeNr, room: &mut Vec<u8>) -> Result<Report> {
     let mut report = Report::default();
-    let Some(known) = view.facts.directories.get(&dir) else { return Ok(report) };
+    let Some(known) = view.facts.directories.get(dir) else { return Ok(report) };
     directory::check(view, dir, known, &mut view::suspect, &mut report, room)?;
     Ok(report)
 }
@@ -115,8 +115,9 @@ fn view_of<'s>(session: &'s Session<'_, '_>) -> View<'s> {
 
 /// Whether no directory in it has another parent already.
 fn is_first_parent(session: &Session<'_, '_>, report: &Report) -> bool {
-    let has_none =
-        |it: &InodeNr| session.facts.directories.get(it).is_none_or(|known| known.parent.is_none());
+    let has_none = |it: &InodeNr| {
+        session.facts.directories.get(*it).is_none_or(|known| known.parent.is_none())
+    };
     report.children.iter().all(has_none)
 }
 
@@ -126,18 +127,18 @@ fn merge(session: &mut Session<'_, '_>, dir: InodeNr, report: &Report) {
         session.facts.count_name(ino);
     }
     for child in &report.children {
-        if let Some(known) = session.facts.directories.get_mut(child) {
+        if let Some(known) = session.facts.directories.get_mut(*child) {
             known.parent.get_or_insert(dir);
         }
     }
-    if let Some(known) = session.facts.directories.get_mut(&dir) {
+    if let Some(known) = session.facts.directories.get_mut(dir) {
         known.dotdot = report.dotdot;
     }
 }
 
 /// Checks a directory and mends what is wrong with it.
 fn mend(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
-    let Some(known) = session.facts.directories.get(&dir).cloned() else { return Ok(()) };
+    let Some(known) = session.facts.directories.get(dir).cloned() else { return Ok(()) };
     let mut report = Report::default();
     let view = View {
         image: &session.image,
@@ -178,7 +179,7 @@ fn mend(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
             // It had neither, and has them now.
             session.facts.count_name(dir);
             session.facts.count_name(InodeNr::ROOT);
-            if let Some(known) = session.facts.directories.get_mut(&dir) {
+            if let Some(known) = session.facts.directories.get_mut(dir) {
                 known.dotdot = Some(InodeNr::ROOT);
             }
         }

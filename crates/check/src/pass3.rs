@@ -2,16 +2,17 @@
 
 use crate::{
     Pass, Place, Result,
+    bits::Bits,
     problem::pass3::{DOTDOT, LOOPED, NO_ROOT, UNCONNECTED},
     session::Session,
 };
 use ext4_ondisk::inode::FileType;
 use ext4_units::InodeNr;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// Looks at every directory.
 pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
-    if !session.facts.directories.contains_key(&InodeNr::ROOT)
+    if !session.facts.directories.contains(InodeNr::ROOT)
         && session.fix(&NO_ROOT, Place::inode(InodeNr::ROOT), "", "")?
     {
         let result = session.fill_directory(InodeNr::ROOT, InodeNr::ROOT, 0o755);
@@ -19,9 +20,10 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     }
     let result = session.lost_found().map(drop);
     session.tolerate(Place::inode(InodeNr::ROOT), result)?;
-    let all: Vec<InodeNr> = session.facts.directories.keys().copied().collect();
+    let all: Vec<InodeNr> = session.facts.directories.keys().collect();
     let total = all.len() as u64;
-    let mut done = HashSet::from([InodeNr::ROOT]);
+    let mut done = Bits::default();
+    done.insert(InodeNr::ROOT.get().into());
     for (nr, dir) in (0..).zip(all) {
         if nr % 4096 == 0 {
             session.gate.progress(Pass::Three, nr, total)?;
@@ -33,14 +35,14 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
 }
 
 /// Follows the names upwards from a directory, up to one that is known to be reached.
-fn connect(session: &mut Session<'_, '_>, dir: InodeNr, done: &mut HashSet<InodeNr>) -> Result<()> {
+fn connect(session: &mut Session<'_, '_>, dir: InodeNr, done: &mut Bits) -> Result<()> {
     let mut way = Vec::new();
-    let mut on_way = HashSet::new();
+    let mut on_way = BTreeSet::new();
     let mut at = dir;
-    while !done.contains(&at) {
+    while !done.contains(at.get().into()) {
         if !on_way.insert(at) {
             // Cut where the circle closes.
-            let parent = session.facts.directories.get(&at).and_then(|it| it.parent);
+            let parent = session.facts.directories.get(at).and_then(|it| it.parent);
             let found = parent.map_or_else(String::new, |it| format!("a name in {it}"));
             if session.fix(&LOOPED, Place::inode(at), found, "")? {
                 if let Some(parent) = parent {
@@ -51,8 +53,8 @@ fn connect(session: &mut Session<'_, '_>, dir: InodeNr, done: &mut HashSet<Inode
             break;
         }
         way.push(at);
-        let parent = session.facts.directories.get(&at).and_then(|it| it.parent);
-        let Some(parent) = parent.filter(|it| session.facts.directories.contains_key(it)) else {
+        let parent = session.facts.directories.get(at).and_then(|it| it.parent);
+        let Some(parent) = parent.filter(|it| session.facts.directories.contains(*it)) else {
             if session.fix(&UNCONNECTED, Place::inode(at), "", "")? {
                 reconnect(session, at)?;
             }
@@ -60,7 +62,9 @@ fn connect(session: &mut Session<'_, '_>, dir: InodeNr, done: &mut HashSet<Inode
         };
         at = parent;
     }
-    done.extend(way);
+    for dir in way {
+        done.insert(dir.get().into());
+    }
     Ok(())
 }
 
@@ -68,7 +72,7 @@ fn connect(session: &mut Session<'_, '_>, dir: InodeNr, done: &mut HashSet<Inode
 fn reconnect(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
     if session.reconnect(dir, FileType::Directory)?
         && let Some(lost_found) = session.facts.lost_found
-        && let Some(known) = session.facts.directories.get_mut(&dir)
+        && let Some(known) = session.facts.directories.get_mut(dir)
     {
         known.parent = Some(lost_found);
     }
@@ -77,7 +81,7 @@ fn reconnect(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
 
 /// Compares `..` with where the name is.
 fn dotdot(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
-    let Some(known) = session.facts.directories.get(&dir) else { return Ok(()) };
+    let Some(known) = session.facts.directories.get(dir) else { return Ok(()) };
     let parent = if dir == InodeNr::ROOT { Some(dir) } else { known.parent };
     let Some(parent) = parent.filter(|it| known.dotdot != Some(*it)) else { return Ok(()) };
     let found = known.dotdot.map_or("nothing".to_owned(), |it| it.to_string());

@@ -55,7 +55,7 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
 /// attributes, which have no name.
 fn uncommon(facts: &Facts) -> Bits {
     let mut inodes = facts.inodes.without(&facts.named);
-    let counted = facts.links.keys().chain(facts.names.keys()).map(|it| u64::from(it.get()));
+    let counted = facts.links.keys().chain(facts.names.keys()).map(|it| it.get().into());
     for nr in counted.chain(facts.ea_inodes.iter()) {
         if facts.inodes.contains(nr) {
             inodes.insert(nr);
@@ -131,7 +131,7 @@ fn value_of_attribute(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<boo
 fn count(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<()> {
     let found = session.facts.links_of(ino);
     let names = session.facts.names_of(ino);
-    let is_directory = session.facts.directories.contains_key(&ino);
+    let is_directory = session.facts.directories.contains(ino);
     let place = Place::inode(ino);
     let mut expected = names;
     if is_directory && names > LINK_MAX {
@@ -186,8 +186,8 @@ impl Session<'_, '_> {
         facts.symlinks.remove(nr);
         facts.bad_mode.remove(nr);
         facts.ea_inodes.remove(nr);
-        facts.links.remove(&ino);
-        facts.directories.remove(&ino);
+        facts.links.remove(ino);
+        facts.directories.remove(ino);
         Ok(())
     }
 

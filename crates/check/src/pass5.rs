@@ -77,7 +77,7 @@ fn groups(session: &mut Session<'_, '_>, [used, metadata, inodes]: &[Bits; 3]) -
         all.insert_run(1, u64::from((geo.first_ino - 1).min(geo.inodes_per_group)));
         all
     };
-    let mut directories = session.facts.directories.keys().copied().collect::<Vec<_>>();
+    let mut directories = session.facts.directories.keys().collect::<Vec<_>>();
     directories.reverse();
     let (mut free_clusters, mut free_inodes) = (0_u64, 0_u32);
     for group in geo.groups() {

@@ -78,25 +78,55 @@ const EOF: u32 = 0xFFFF_FFFE;
 impl Hasher {
     /// The hash of `name`, as `ext4fs_dirhash` computes it without case folding.
     pub fn hash(&self, name: &[u8]) -> DirHash {
+        let [hash] = self.hash_each([name]);
+        hash
+    }
+
+    /// The hashes of several names. Four take hardly longer than one: each step of half-MD4 waits
+    /// for the one before it, and the names do not wait for each other.
+    pub fn hash_each<const N: usize>(&self, names: [&[u8]; N]) -> [DirHash; N] {
         let start = match self.seed {
             [0, 0, 0, 0] => [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476],
             seed => seed,
         };
-        let (hash, minor) = match self.algorithm {
-            HashAlgorithm::Legacy => (self.legacy(name), 0),
-            HashAlgorithm::HalfMd4 => {
-                let state = chunks::<8>(name)
-                    .fold(start, |state, rest| half_md4(state, &self.words::<8>(rest)));
-                (state[1], state[2])
-            }
-            HashAlgorithm::Tea => {
+        let hashes = match self.algorithm {
+            HashAlgorithm::Legacy => names.map(|name| (self.legacy(name), 0)),
+            HashAlgorithm::HalfMd4 => self.half_md4_each(start, names),
+            HashAlgorithm::Tea => names.map(|name| {
                 let state =
                     chunks::<4>(name).fold(start, |state, rest| tea(state, self.words::<4>(rest)));
                 (state[0], state[1])
-            }
+            }),
         };
-        let hash = hash & !1;
-        DirHash { hash: if hash == EOF { EOF - 2 } else { hash }, minor }
+        hashes.map(|(hash, minor)| {
+            let hash = hash & !1;
+            DirHash { hash: if hash == EOF { EOF - 2 } else { hash }, minor }
+        })
+    }
+
+    /// Hash and minor hash of each name, turn by turn of 8 words.
+    fn half_md4_each<const N: usize>(
+        &self,
+        start: [u32; 4],
+        mut names: [&[u8]; N],
+    ) -> [(u32, u32); N] {
+        let mut state = start.map(|it| [it; N]);
+        while names.iter().any(|it| !it.is_empty()) {
+            let mut words = [[0; N]; 8];
+            for (lane, name) in names.iter().enumerate() {
+                for (word, all) in self.words::<8>(name).into_iter().zip(&mut words) {
+                    all[lane] = word;
+                }
+            }
+            let next = half_md4(state, &words);
+            for (lane, name) in names.iter_mut().enumerate().filter(|(_, it)| !it.is_empty()) {
+                *name = name.get(32..).unwrap_or_default();
+                for (old, new) in state.iter_mut().zip(&next) {
+                    old[lane] = new[lane];
+                }
+            }
+        }
+        std::array::from_fn(|lane| (state[1][lane], state[2][lane]))
     }
 
     /// A byte of a name as C's `char` widens it.
@@ -122,10 +152,16 @@ impl Hasher {
     fn words<const N: usize>(&self, rest: &[u8]) -> [u32; N] {
         let len = u32::try_from(rest.len() & 0xFF).unwrap_or(0);
         let pad = len * 0x0101_0101;
+        let add = |word: u32, byte: &u8| (word << 8).wrapping_add(self.widen(*byte));
         let mut words = [pad; N];
-        for (word, bytes) in words.iter_mut().zip(rest.chunks(4)) {
-            *word =
-                bytes.iter().fold(pad, |word, &byte| (word << 8).wrapping_add(self.widen(byte)));
+        let (whole, part) = rest.as_chunks();
+        for (word, &bytes) in words.iter_mut().zip(whole) {
+            let plain = u32::from_be_bytes(bytes);
+            let is_plain = plain & 0x8080_8080 == 0;
+            *word = if is_plain { plain } else { bytes.iter().fold(pad, add) };
+        }
+        if let Some(word) = words.get_mut(whole.len()) {
+            *word = part.iter().fold(pad, add);
         }
         words
     }
@@ -136,31 +172,50 @@ fn chunks<const N: usize>(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     (0..name.len()).step_by(N * 4).filter_map(|start| name.get(start..))
 }
 
+/// `half_md4_transform` of `N` names beside each other.
+fn half_md4<const N: usize>(state: [[u32; N]; 4], x: &[[u32; N]; 8]) -> [[u32; N]; 4] {
+    let words = |order: [usize; 8]| order.map(|it| x[it]);
+    let mut mixed = state;
+    round::<N, 3, 7, 11, 19>(&mut mixed, words([0, 1, 2, 3, 4, 5, 6, 7]), 0, |b, c, d| {
+        d ^ (b & (c ^ d))
+    });
+    round::<N, 3, 5, 9, 13>(&mut mixed, words([1, 3, 5, 7, 0, 2, 4, 6]), 0x5A82_7999, |b, c, d| {
+        (b & c).wrapping_add((b ^ c) & d)
+    });
+    round::<N, 3, 9, 11, 15>(
+        &mut mixed,
+        words([3, 7, 2, 6, 1, 5, 0, 4]),
+        0x6ED9_EBA1,
+        |b, c, d| b ^ c ^ d,
+    );
+    std::array::from_fn(|nr| {
+        std::array::from_fn(|lane| state[nr][lane].wrapping_add(mixed[nr][lane]))
+    })
+}
+
+/// A round of [`half_md4`], whose steps turn by `S0`, `S1`, `S2`, `S3` bits.
 #[expect(clippy::many_single_char_names, reason = "MD4's own names")]
-fn half_md4(state: [u32; 4], x: &[u32; 8]) -> [u32; 4] {
-    const ROUNDS: [(u32, [usize; 8], [u32; 4]); 3] = [
-        (0, [0, 1, 2, 3, 4, 5, 6, 7], [3, 7, 11, 19]),
-        (0x5A82_7999, [1, 3, 5, 7, 0, 2, 4, 6], [3, 5, 9, 13]),
-        (0x6ED9_EBA1, [3, 7, 2, 6, 1, 5, 0, 4], [3, 9, 11, 15]),
-    ];
-    let [mut a, mut b, mut c, mut d] = state;
-    for (round, (constant, order, shifts)) in ROUNDS.iter().enumerate() {
-        for (step, &word) in order.iter().enumerate() {
-            let mixed = match round {
-                0 => d ^ (b & (c ^ d)),
-                1 => (b & c).wrapping_add((b ^ c) & d),
-                _ => b ^ c ^ d,
-            };
-            let sum = a.wrapping_add(mixed).wrapping_add(x[word]).wrapping_add(*constant);
-            (a, b, c, d) = (d, sum.rotate_left(shifts[step % 4]), b, c);
-        }
+fn round<const N: usize, const S0: u32, const S1: u32, const S2: u32, const S3: u32>(
+    state: &mut [[u32; N]; 4],
+    x: [[u32; N]; 8],
+    constant: u32,
+    mix: impl Fn(u32, u32, u32) -> u32,
+) {
+    let step = |a: [u32; N], b: [u32; N], c: [u32; N], d: [u32; N], word: [u32; N], turn: u32| {
+        std::array::from_fn(|i| {
+            let sum = a[i].wrapping_add(mix(b[i], c[i], d[i])).wrapping_add(word[i]);
+            sum.wrapping_add(constant).rotate_left(turn)
+        })
+    };
+    let [mut a, mut b, mut c, mut d] = *state;
+    let (halves, _) = x.as_chunks();
+    for &[w0, w1, w2, w3] in halves {
+        a = step(a, b, c, d, w0, S0);
+        d = step(d, a, b, c, w1, S1);
+        c = step(c, d, a, b, w2, S2);
+        b = step(b, c, d, a, w3, S3);
     }
-    [
-        state[0].wrapping_add(a),
-        state[1].wrapping_add(b),
-        state[2].wrapping_add(c),
-        state[3].wrapping_add(d),
-    ]
+    *state = [a, b, c, d];
 }
 
 fn tea(state: [u32; 4], [k0, k1, k2, k3]: [u32; 4]) -> [u32; 4] {

@@ -8,7 +8,7 @@ use ext4_units::InodeNr;
 pub(super) fn run(session: &mut Session<'_, '_>, done: &mut Optimized) -> Result<()> {
     // Its empty blocks are room for names when no block is free.
     let lost_found = session.lost_found()?;
-    let mut all: Vec<InodeNr> = session.facts.directories.keys().copied().collect();
+    let mut all: Vec<InodeNr> = session.facts.directories.keys().collect();
     all.retain(|dir| Some(*dir) != lost_found);
     let total = all.len() as u64;
     for (nr, dir) in (0..).zip(all) {

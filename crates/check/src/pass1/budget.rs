@@ -17,6 +17,8 @@ use std::sync::{
 const TIMES: u64 = 8;
 /// Clusters that a map may have that others have too, once it matters.
 const AGAIN: u64 = 64;
+/// What a thread owes before it pays: paying at each step, the threads would wait for each other.
+const CREDIT: u64 = 4096;
 
 /// What is left for the walks.
 #[derive(Debug)]
@@ -54,15 +56,26 @@ impl Budget {
         Self { spent: AtomicU64::new(0), limit, named: Some(Mutex::new(named)) }
     }
 
-    /// Pays for an entry or a block of a map that names a run of clusters.
-    pub(super) fn spend(&self, start: u64, len: u64) -> Step {
-        let spent = self.spent.fetch_add(len.saturating_add(1), Ordering::Relaxed);
-        let is_over = spent >= self.limit;
+    /// Charges for an entry or a block of a map that names a run of clusters. `owed` is what a thread
+    /// has not paid yet; at the end of its scan it has to [`Budget::pay`] that.
+    pub(super) fn spend(&self, owed: &mut u64, start: u64, len: u64) -> Step {
+        *owed = owed.saturating_add(len).saturating_add(1);
         let Some(named) = &self.named else {
+            let is_over = *owed >= CREDIT && !self.pay(std::mem::take(owed));
             return if is_over { Step::Over } else { Step::Free };
         };
+        let is_over = !self.pay(std::mem::take(owed));
         let new = named.lock().unwrap_or_else(PoisonError::into_inner).insert_run(start, len);
         if is_over { Step::Again(len - new) } else { Step::Free }
+    }
+
+    /// Pays what is owed, if anything; false when all have come to more than there is.
+    pub(super) fn pay(&self, owed: u64) -> bool {
+        if owed == 0 {
+            return true;
+        }
+        let spent = self.spent.fetch_add(owed, Ordering::Relaxed);
+        spent.saturating_add(owed) <= self.limit
     }
 }
 
@@ -72,15 +85,17 @@ mod tests {
 
     #[test]
     fn only_who_names_what_was_named_pays_and_only_when_it_matters() {
+        let mut owed = 0;
         let scan = Budget::of_scan(10);
-        assert_eq!(scan.spend(0, 70), Step::Free);
-        assert_eq!(scan.spend(0, 70), Step::Free);
-        assert_eq!(scan.spend(0, 1), Step::Over);
+        assert_eq!(scan.spend(&mut owed, 0, 79), Step::Free);
+        assert!(owed == 80 && scan.pay(80) && !scan.pay(1));
+        assert_eq!(scan.spend(&mut owed, 0, CREDIT), Step::Over);
+        owed = 0;
         let early = Budget::in_order(10, Bits::default(), false);
-        assert_eq!(early.spend(3, 79), Step::Free);
-        assert_eq!(early.spend(0, 10), Step::Again(7));
+        assert_eq!(early.spend(&mut owed, 3, 79), Step::Free);
+        assert_eq!(early.spend(&mut owed, 0, 10), Step::Again(7));
         let late = Budget::in_order(10, Bits::default(), true);
-        assert_eq!(late.spend(3, 5), Step::Again(0));
-        assert_eq!(late.spend(0, 10), Step::Again(5));
+        assert_eq!(late.spend(&mut owed, 3, 5), Step::Again(0));
+        assert_eq!(late.spend(&mut owed, 0, 10), Step::Again(5));
     }
 }

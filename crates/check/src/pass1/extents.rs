@@ -109,7 +109,8 @@ impl Check<'_> {
             }
         };
         let mut walk = Walk::default();
-        let (depth, deepest) = (header.eh_depth.get(), max_depth(self.world.geo.block_size));
+        let depth = header.eh_depth.get();
+        let deepest = if depth > 1 { max_depth(self.world.geo.block_size) } else { depth };
         if depth > deepest && self.fix(&EXTENTS_TOO_DEEP, depth, deepest)? {
             walk.is_changed = true;
         }

@@ -100,7 +100,7 @@ impl Check<'_> {
             && self.fix(problem, found, "")?
         {
             let at = 128 + self.extra_isize();
-            if let Some(magic) = self.bytes.get_mut(at..at + 4) {
+            if let Some(magic) = self.bytes.to_mut().get_mut(at..at + 4) {
                 magic.fill(0);
             }
             self.is_dirty = true;

@@ -4,6 +4,7 @@ use super::{bad_blocks::Part, map::OldMap};
 use crate::{
     bits::Bits,
     facts::{Directory, Facts, Run, Usage, XattrBlock},
+    table::Table,
 };
 use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
 use std::collections::BTreeMap;
@@ -50,20 +51,32 @@ pub(super) struct Found {
     pub(super) moves: Vec<(GroupNr, Part)>,
     /// Owners, and what they have of it.
     pub(super) usage: Option<([u32; 3], Usage)>,
+    /// What the walks over its map, and over those before, have not paid yet.
+    pub(super) owed: u64,
 }
 
 impl Found {
-    /// Forgets everything but the room.
+    /// Forgets everything but the room and the debt.
     pub(super) fn clear(&mut self) {
-        let (mut claims, mut misaligned, mut ea_refs) = (
-            std::mem::take(&mut self.claims),
-            std::mem::take(&mut self.misaligned),
-            std::mem::take(&mut self.ea_refs),
-        );
-        claims.clear();
-        misaligned.clear();
-        ea_refs.clear();
-        *self = Self { claims, misaligned, ea_refs, ..Self::default() };
+        self.is_used = false;
+        self.is_regular = false;
+        self.is_symlink = false;
+        self.is_odd = false;
+        self.is_bad_mode = false;
+        self.is_bad_kind = false;
+        self.is_hidden = false;
+        self.is_ea_inode = false;
+        self.is_large = false;
+        self.is_large_dir = false;
+        self.links = 0;
+        self.claims.clear();
+        self.misaligned.clear();
+        self.directory = None;
+        self.xattr_block = None;
+        self.ea_refs.clear();
+        self.old_map = None;
+        self.moves.clear();
+        self.usage = None;
     }
 }
 
@@ -105,8 +118,8 @@ pub(super) struct Harvest {
     ea_inodes: Bits,
     has_large: bool,
     has_large_dir: bool,
-    links: BTreeMap<InodeNr, u16>,
-    directories: BTreeMap<InodeNr, Directory>,
+    links: Table<u16>,
+    directories: Table<Directory>,
     ea_refs: BTreeMap<InodeNr, u64>,
     usage: [BTreeMap<u32, Usage>; 3],
 }
@@ -194,8 +207,8 @@ impl Harvest {
         }
         self.has_large |= other.has_large;
         self.has_large_dir |= other.has_large_dir;
-        self.links.extend(other.links);
-        self.directories.extend(other.directories);
+        self.links.merge(other.links);
+        self.directories.merge(other.directories);
         for (ino, refs) in other.ea_refs {
             *self.ea_refs.entry(ino).or_insert(0) += refs;
         }

@@ -24,7 +24,7 @@ use ext4_ondisk::{
     inode::{FileType, InodeFlags, RawInode},
 };
 use ext4_units::{BlockNr, InodeNr};
-use std::fmt;
+use std::{borrow::Cow, fmt};
 use zerocopy::IntoBytes as _;
 
 /// The bad blocks inode.
@@ -47,14 +47,14 @@ pub(super) enum Verdict {
 
 /// An inode under check.
 pub(super) struct Check<'c> {
-    pub(super) world: World<'c>,
+    pub(super) world: &'c World<'c>,
     pub(super) gate: &'c mut dyn Ask,
     pub(super) known: &'c Known,
     pub(super) ino: InodeNr,
     /// The first fields, as mended so far.
     pub(super) raw: RawInode,
     /// All bytes; the fields in them as they were, what is behind as mended so far.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Cow<'c, [u8]>,
     pub(super) is_dirty: bool,
     /// Features as mended so far: `world` has them as they were.
     pub(super) features: Features,
@@ -186,7 +186,7 @@ impl Check<'_> {
     /// Makes all bytes zero, where an inode has no business to be anything else.
     pub(super) fn wipe(&mut self) {
         self.raw.as_mut_bytes().fill(0);
-        self.bytes.fill(0);
+        self.bytes.to_mut().fill(0);
         self.is_dirty = true;
     }
 
@@ -214,7 +214,7 @@ impl Check<'_> {
         let extra = self.extra_isize().max(4);
         let known = if self.bytes.len() > 128 { 128 + extra } else { 128 };
         let known = known.min(size_of::<RawInode>()).min(self.bytes.len());
-        self.bytes[..known].copy_from_slice(&self.raw.as_bytes()[..known]);
+        self.bytes.to_mut()[..known].copy_from_slice(&self.raw.as_bytes()[..known]);
         self.world.write_inode(self.ino, &self.bytes)
     }
 

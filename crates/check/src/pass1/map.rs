@@ -73,7 +73,7 @@ impl Check<'_> {
 
     /// Pays for a block or an entry of the map that names these clusters.
     pub(super) fn spend(&mut self, map: &mut Map, start: u64, len: u64) -> Result<()> {
-        match self.world.budget.spend(start, len) {
+        match self.world.budget.spend(&mut self.found.owed, start, len) {
             Step::Free => Ok(()),
             Step::Over => Err(Error::TooMuch),
             Step::Again(n) => {

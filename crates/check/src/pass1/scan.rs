@@ -14,7 +14,10 @@ use crate::{Error, Pass, Result, gate::Gate};
 use ext4_blockdev::BlockDevice as _;
 use ext4_ondisk::{features::Features, group_desc::GroupFlags, inode::RawInode};
 use ext4_units::{BlockNr, GroupNr, InodeNr};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+};
 
 /// Bytes of an inode table that are read at a time.
 const READ: usize = 512 << 10;
@@ -59,26 +62,28 @@ pub(super) fn run(world: World<'_>, gate: &mut Gate<'_>, threads: usize) -> Resu
 fn work(shared: &Shared<'_>, mut tell: impl FnMut(u32) -> Result<()>) -> Result<Harvest> {
     let mut harvest = Harvest::default();
     let mut scan = Scan::default();
+    // One of its own, away from what other threads write.
+    let world = shared.world;
     while !shared.is_over.load(Ordering::Relaxed) {
         let group = shared.next.fetch_add(1, Ordering::Relaxed);
         if group >= shared.world.geo.groups_count {
             break;
         }
         tell(group)?;
-        let outcome = scan.group(&shared.world, GroupNr(group), &mut harvest);
+        let outcome = scan.group(&world, GroupNr(group), &mut harvest);
         if outcome.is_err() {
             shared.is_over.store(true, Ordering::Relaxed);
         }
         outcome?;
     }
-    Ok(harvest)
+    let has_paid = shared.world.budget.pay(scan.found.owed);
+    if has_paid { Ok(harvest) } else { Err(Error::TooMuch) }
 }
 
 /// Room that is used again and again.
 #[derive(Default)]
 struct Scan {
     buffer: Vec<u8>,
-    inode: Vec<u8>,
     found: Found,
 }
 
@@ -173,16 +178,9 @@ impl Scan {
         if is_ordinary && bytes.iter().all(|it| *it == 0) {
             return Ok(());
         }
-        self.inode.clear();
-        self.inode.extend_from_slice(bytes);
-        let inode = std::mem::take(&mut self.inode);
-        let mut nobody = Nobody;
-        let outcome = check(*world, &mut nobody, &harvest.attributes, ino, inode, &mut self.found);
-        match outcome {
-            Ok(Checked { bytes, .. }) => {
-                self.inode = bytes;
-                harvest.take(ino, &mut self.found);
-            }
+        let (bytes, found) = (Cow::Borrowed(bytes), &mut self.found);
+        match check(world, &mut Nobody, &harvest.attributes, ino, bytes, found) {
+            Ok(_) => harvest.take(ino, found),
             Err(Error::Suspect) => harvest.suspects.push(ino),
             Err(other) => return Err(other),
         }
@@ -190,25 +188,17 @@ impl Scan {
     }
 }
 
-/// What the check of an inode came to.
-pub(super) struct Checked {
-    /// Room to be used again.
-    pub(super) bytes: Vec<u8>,
-    /// Features as they are after it.
-    pub(super) features: Features,
-}
-
-/// Checks an inode; what it brings is in `found`.
+/// Checks an inode, and gives the features as they are after it; what it brings is in `found`.
 pub(super) fn check(
-    world: World<'_>,
+    world: &World<'_>,
     gate: &mut dyn Ask,
     known: &Known,
     ino: InodeNr,
-    bytes: Vec<u8>,
+    bytes: Cow<'_, [u8]>,
     found: &mut Found,
-) -> Result<Checked> {
+) -> Result<Features> {
     found.clear();
-    let has_bad_checksum = checksum_is_bad(&world, ino, &bytes);
+    let has_bad_checksum = checksum_is_bad(world, ino, &bytes);
     let mut check = Check {
         gate,
         known,
@@ -225,10 +215,10 @@ pub(super) fn check(
     };
     let verdict = check.run()?;
     let is_special = ino != InodeNr::ROOT && ino.get() < world.geo.first_ino;
-    let (bytes, features) = (check.bytes, check.features);
+    let features = check.features;
     if verdict == Verdict::Cleared && is_special {
         // The first inodes are in use whether they are or not.
         found.is_used = true;
     }
-    Ok(Checked { bytes, features })
+    Ok(features)
 }

@@ -278,14 +278,17 @@ impl Entries<'_, '_> {
             return Ok(());
         }
         let Some(ino) = self.target(area, it, name)? else { return Ok(()) };
-        self.bytes_of_name(area, it, name)?;
+        // What has no twins was looked through byte by byte for that.
+        if seen.is_some() {
+            self.bytes_of_name(area, it, name)?;
+        }
         let file_type = self.view.file_type(ino)?;
         if !self.kind(area, it, name, ino, file_type)?
             || !self.is_unique(area, it, name, ino, seen)?
         {
             return Ok(());
         }
-        if file_type == FileType::Directory && self.view.facts.directories.contains_key(&ino) {
+        if file_type == FileType::Directory && self.view.facts.directories.contains(ino) {
             self.report.children.insert(ino);
         }
         self.count(it.ino);
@@ -390,7 +393,7 @@ impl Entries<'_, '_> {
             }
         }
         if file_type == FileType::Directory
-            && let Some(child) = self.view.facts.directories.get(&ino)
+            && let Some(child) = self.view.facts.directories.get(ino)
         {
             let is_second = child.parent.is_some() || self.report.children.contains(&ino);
             let parent = child.parent.unwrap_or(self.dir);

@@ -102,16 +102,28 @@ impl<'v> Index<'v> {
             lblk: LogicalBlock(u32::try_from(lblk).unwrap_or(u32::MAX)),
         };
         let records = Records::new(area, place, self.context.block_size, u32::MAX);
-        let hashes = records.filter_map(|it| {
-            let it = it.ok()?;
-            it.ino?;
-            let name = if self.is_casefolded { fold::folded(it.name)? } else { it.name.into() };
-            Some(hasher.hash(&name).hash & !1)
-        });
-        hashes.fold(None, |range: Option<(u32, u32)>, hash| {
+        let names =
+            records.filter_map(|it| it.ok().filter(|it| it.ino.is_some()).map(|it| it.name));
+        let mut range = None;
+        let mut add = |hash: u32| {
             let (min, max) = range.unwrap_or((hash, hash));
-            Some((min.min(hash), max.max(hash)))
-        })
+            range = Some((min.min(hash), max.max(hash)));
+        };
+        if self.is_casefolded {
+            names.filter_map(fold::folded).for_each(|it| add(hasher.hash(&it).hash));
+            return range;
+        }
+        let (mut four, mut n) = ([&[][..]; 4], 0);
+        for name in names {
+            four[n] = name;
+            n += 1;
+            if n == four.len() {
+                hasher.hash_each(four).iter().for_each(|it| add(it.hash));
+                n = 0;
+            }
+        }
+        four[..n].iter().for_each(|it| add(hasher.hash(it).hash));
+        range
     }
 
     /// Looks at the whole; whether it is to be made anew.

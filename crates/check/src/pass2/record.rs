@@ -83,14 +83,15 @@ impl<'b> Area<'b> {
             }
             let Some(hash) = hash(name) else { return true };
             let Ok(place) = u16::try_from(it.offset / 4) else { return true };
-            let mut at = usize::from(hash) % n;
+            // A power of two: a mask does for a division.
+            let mut at = usize::from(hash) & (n - 1);
             while let Some(other) = places.get(at).filter(|other| **other != u16::MAX) {
                 let other = self.fields(usize::from(*other) * 4);
                 steps -= 1;
                 if steps == 0 || other.is_none_or(|it| self.name(&it) == name) {
                     return true;
                 }
-                at = (at + 1) % n;
+                at = (at + 1) & (n - 1);
             }
             places[at] = place;
         }
@@ -198,14 +199,17 @@ impl<'b> Area<'b> {
 
 /// A hash of a name; `None` for one with a byte that no name has.
 fn hash(name: &[u8]) -> Option<u16> {
-    let mut hash = 0_u64;
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & ONES << 7 != 0;
+    let mut hash = name.len() as u64;
     for chunk in name.chunks(8) {
-        let mut word = [0; 8];
+        let mut word = [1; 8];
         word[..chunk.len()].copy_from_slice(chunk);
-        if chunk.iter().any(|it| matches!(it, 0 | b'/')) {
+        let word = u64::from_le_bytes(word);
+        if has_zero(word) || has_zero(word ^ ONES * u64::from(b'/')) {
             return None;
         }
-        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        hash = (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         hash ^= hash >> 32;
     }
     Some((hash >> 48) as u16)

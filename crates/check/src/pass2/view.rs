@@ -81,7 +81,7 @@ impl View<'_> {
         if self.facts.symlinks.contains(nr) {
             return Ok(FileType::Symlink);
         }
-        if self.facts.directories.contains_key(&ino) {
+        if self.facts.directories.contains(ino) {
             return Ok(FileType::Directory);
         }
         let raw = RawInode::read(&self.read_inode(ino)?);

@@ -219,7 +219,7 @@ impl DirStore for File<'_, '_, '_> {
         let blk = self.add_block(lblk)?;
         self.inode.size += u64::from(self.session.geo.block_size.bytes());
         let size = self.inode.size;
-        if let Some(known) = self.session.facts.directories.get_mut(&self.ino) {
+        if let Some(known) = self.session.facts.directories.get_mut(self.ino) {
             known.size = size;
             let blocks = BlockRange::new(blk, 1);
             known.runs.push(Run { lblk: lblk.0.into(), blocks });

@@ -38,7 +38,7 @@ impl File<'_, '_, '_> {
         self.inode.flags.remove(InodeFlags::INLINE_DATA);
         self.begin_map();
         self.inode.size = 0;
-        let known = self.session.facts.directories.get_mut(&self.ino);
+        let known = self.session.facts.directories.get_mut(self.ino);
         if let Some(known) = known {
             known.is_inline = false;
             known.runs.clear();

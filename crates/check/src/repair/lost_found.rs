@@ -66,9 +66,9 @@ impl Session<'_, '_> {
     /// lost+found where none can be made: such as a run leaves that is cut before it gets its name.
     fn adopt_directory(&mut self) -> Result<Option<InodeNr>> {
         let nameless = self.facts.directories.iter().filter(|(ino, it)| {
-            it.parent.is_none() && !it.is_inline && !it.is_encrypted && **ino != InodeNr::ROOT
+            it.parent.is_none() && !it.is_inline && !it.is_encrypted && *ino != InodeNr::ROOT
         });
-        let nameless: Vec<InodeNr> = nameless.map(|(ino, _)| *ino).collect();
+        let nameless: Vec<InodeNr> = nameless.map(|it| it.0).collect();
         for dir in nameless {
             let file = super::File::open(self, dir)?;
             let context = file.dir_context();
@@ -76,7 +76,7 @@ impl Session<'_, '_> {
                 .all(|it| it.is_ok_and(|it| it.is_dot_or_dotdot() || it.name.starts_with(b"#")));
             if is_one {
                 self.set_dotdot(dir, InodeNr::ROOT)?;
-                if let Some(known) = self.facts.directories.get_mut(&dir) {
+                if let Some(known) = self.facts.directories.get_mut(dir) {
                     known.parent = Some(InodeNr::ROOT);
                 }
                 return Ok(Some(dir));
@@ -88,13 +88,13 @@ impl Session<'_, '_> {
     /// Whether what has the name can be lost+found.
     fn usable(&mut self, found: InodeNr) -> Result<LostFound> {
         let place = Place::inode(found);
-        let Some(known) = self.facts.directories.get(&found) else {
+        let Some(known) = self.facts.directories.get(found) else {
             let is_wanted = self.fix(&pass3::LOST_FOUND_KIND, place, "", "")?;
             return self.make_way(found, is_wanted);
         };
         if known.is_encrypted {
             let is_wanted = self.fix(&pass3::LOST_FOUND_ENCRYPTED, place, "", "")?;
-            if let Some(known) = self.facts.directories.get_mut(&found).filter(|_| is_wanted) {
+            if let Some(known) = self.facts.directories.get_mut(found).filter(|_| is_wanted) {
                 known.parent = None;
             }
             return self.make_way(found, is_wanted);

@@ -27,7 +27,7 @@ impl Session<'_, '_> {
         file.inode.flags.set(InodeFlags::INDEX, outcome.now_indexed);
         file.close()?;
         self.facts.count_name(ino);
-        if let Some(known) = self.facts.directories.get_mut(&dir) {
+        if let Some(known) = self.facts.directories.get_mut(dir) {
             known.is_indexed = outcome.now_indexed;
         }
         Ok(())
@@ -39,7 +39,7 @@ impl Session<'_, '_> {
         let filled = self.fill_directory(ino, parent, perms);
         if matches!(filled, Err(Error::NoSpace(_))) {
             // It holds nothing but zeros yet.
-            self.facts.directories.remove(&ino);
+            self.facts.directories.remove(ino);
             self.facts.inodes.remove(ino.get().into());
         }
         filled.map(|()| ino)
@@ -82,7 +82,7 @@ impl Session<'_, '_> {
 impl Session<'_, '_> {
     /// Makes `..` of a directory lead to `parent`, and counts names accordingly.
     pub(crate) fn set_dotdot(&mut self, dir: InodeNr, parent: InodeNr) -> Result<()> {
-        let Some(known) = self.facts.directories.get(&dir) else { return Ok(()) };
+        let Some(known) = self.facts.directories.get(dir) else { return Ok(()) };
         let (old, is_inline) = (known.dotdot, known.is_inline);
         let mut file = File::open(self, dir)?;
         if is_inline {
@@ -103,7 +103,7 @@ impl Session<'_, '_> {
             self.facts.uncount_name(old);
         }
         self.facts.count_name(parent);
-        if let Some(known) = self.facts.directories.get_mut(&dir) {
+        if let Some(known) = self.facts.directories.get_mut(dir) {
             known.dotdot = Some(parent);
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Session<'_, '_> {
 
     /// Takes away the names that directory `dir` has for `ino`.
     pub(crate) fn remove_names_of(&mut self, dir: InodeNr, ino: InodeNr) -> Result<()> {
-        let is_inline = self.facts.directories.get(&dir).is_some_and(|it| it.is_inline);
+        let is_inline = self.facts.directories.get(dir).is_some_and(|it| it.is_inline);
         let mut file = File::open(self, dir)?;
         let context = file.dir_context();
         let mut removed = 0;

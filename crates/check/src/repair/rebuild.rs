@@ -44,7 +44,7 @@ impl Session<'_, '_> {
     /// Makes a directory anew from the names that its blocks hold. What pass 2 knows of it is brought
     /// up to date; names that were there twice are renamed.
     pub(crate) fn rebuild_directory(&mut self, dir: InodeNr) -> Result<()> {
-        let Some(known) = self.facts.directories.get(&dir).cloned() else { return Ok(()) };
+        let Some(known) = self.facts.directories.get(dir).cloned() else { return Ok(()) };
         if known.is_inline {
             return Ok(());
         }
@@ -64,7 +64,7 @@ impl Session<'_, '_> {
 
     /// Makes a sound directory anew, where that changes anything.
     pub(crate) fn optimize_directory(&mut self, dir: InodeNr) -> Result<Rebuilt> {
-        let Some(known) = self.facts.directories.get(&dir).cloned() else {
+        let Some(known) = self.facts.directories.get(dir).cloned() else {
             return Ok(Rebuilt::Same);
         };
         if known.is_inline {
@@ -178,7 +178,7 @@ impl File<'_, '_, '_> {
         self.inode.flags.set(InodeFlags::INDEX, built.is_indexed);
         let size = self.inode.size;
         let (ino, is_indexed) = (self.ino, built.is_indexed);
-        if let Some(known) = self.session.facts.directories.get_mut(&ino) {
+        if let Some(known) = self.session.facts.directories.get_mut(ino) {
             (known.size, known.runs, known.is_indexed) = (size, runs, is_indexed);
         }
         self.close()

@@ -1,0 +1,151 @@
+//! A map by inode number that is small and fast when it is filled in the order of the numbers, as a
+//! scan over the inode tables does.
+
+use ext4_units::InodeNr;
+use std::{collections::BTreeMap, iter};
+
+/// What is known of inodes, by number: a sorted list, and a tree for the few that come out of order.
+///
+/// Four bytes and a value for each inode, found by a binary search.
+#[derive(Clone, Debug)]
+pub(crate) struct Table<T> {
+    /// In ascending order.
+    keys: Vec<InodeNr>,
+    /// `None` for those that were removed.
+    values: Vec<Option<T>>,
+    /// Those that came when a greater number was there already, and have no place in the list.
+    late: BTreeMap<InodeNr, T>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { keys: Vec::new(), values: Vec::new(), late: BTreeMap::new() }
+    }
+}
+
+impl<T> Table<T> {
+    /// The place of a number in the list.
+    fn place(&self, ino: InodeNr) -> Option<usize> {
+        self.keys.binary_search(&ino).ok()
+    }
+
+    pub(crate) fn get(&self, ino: InodeNr) -> Option<&T> {
+        match self.place(ino) {
+            Some(at) => self.values[at].as_ref(),
+            None => self.late.get(&ino),
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, ino: InodeNr) -> Option<&mut T> {
+        match self.place(ino) {
+            Some(at) => self.values[at].as_mut(),
+            None => self.late.get_mut(&ino),
+        }
+    }
+
+    pub(crate) fn contains(&self, ino: InodeNr) -> bool {
+        self.get(ino).is_some()
+    }
+
+    pub(crate) fn insert(&mut self, ino: InodeNr, value: T) {
+        if self.keys.last().is_none_or(|last| *last < ino) {
+            self.keys.push(ino);
+            self.values.push(Some(value));
+        } else if let Some(at) = self.place(ino) {
+            self.values[at] = Some(value);
+        } else {
+            self.late.insert(ino, value);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, ino: InodeNr) {
+        match self.place(ino) {
+            Some(at) => self.values[at] = None,
+            None => drop(self.late.remove(&ino)),
+        }
+    }
+
+    /// All of them, in the order of the numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (InodeNr, &T)> {
+        let listed = self.keys.iter().zip(&self.values);
+        let listed = listed.filter_map(|(ino, value)| Some((*ino, value.as_ref()?)));
+        in_order(listed, self.late.iter().map(|(ino, value)| (*ino, value)))
+    }
+
+    /// All numbers, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = InodeNr> {
+        self.iter().map(|it| it.0)
+    }
+
+    /// Puts what two tables have into one; no number is in both.
+    pub(crate) fn merge(&mut self, other: Self) {
+        let (ours, theirs) = (std::mem::take(self).into_pairs(), other.into_pairs());
+        let pairs = in_order(ours, theirs);
+        pairs.for_each(|(ino, value)| self.insert(ino, value));
+    }
+
+    fn into_pairs(self) -> impl Iterator<Item = (InodeNr, T)> {
+        let listed = self.keys.into_iter().zip(self.values);
+        let listed = listed.filter_map(|(ino, value)| Some((ino, value?)));
+        in_order(listed, self.late.into_iter())
+    }
+}
+
+/// Two ascending sequences as one.
+fn in_order<T>(
+    a: impl Iterator<Item = (InodeNr, T)>,
+    b: impl Iterator<Item = (InodeNr, T)>,
+) -> impl Iterator<Item = (InodeNr, T)> {
+    let (mut a, mut b) = (a.peekable(), b.peekable());
+    iter::from_fn(move || match (a.peek(), b.peek()) {
+        (Some((first, _)), Some((second, _))) if first > second => b.next(),
+        (Some(_), _) => a.next(),
+        (None, _) => b.next(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ino(nr: u32) -> InodeNr {
+        InodeNr::new(nr).unwrap()
+    }
+
+    #[test]
+    fn it_is_a_map_whatever_the_order() {
+        let (mut table, mut model) = (Table::default(), BTreeMap::new());
+        let mut state = 7_u64;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            u32::try_from((state >> 33) % below).unwrap()
+        };
+        for step in 0..3000 {
+            // The first third comes in order.
+            let nr = ino(if step < 1000 { 1 + step * 2 } else { 1 + next(2500) });
+            if step < 1000 || next(3) > 0 {
+                table.insert(nr, step);
+                model.insert(nr, step);
+            } else {
+                table.remove(nr);
+                model.remove(&nr);
+            }
+            let other = ino(1 + next(2500));
+            assert_eq!(table.get(other), model.get(&other));
+            if let Some(value) = table.get_mut(other) {
+                *value += 1;
+                *model.get_mut(&other).unwrap() += 1;
+            }
+            assert_eq!(table.contains(nr), model.contains_key(&nr));
+        }
+        assert!(table.iter().eq(model.iter().map(|(nr, value)| (*nr, value))));
+        let (mut odd, mut even) = (Table::default(), Table::default());
+        for (nr, value) in table.iter() {
+            let half = if nr.get() % 2 == 1 { &mut odd } else { &mut even };
+            half.insert(nr, *value);
+        }
+        odd.merge(even);
+        assert!(odd.iter().eq(table.iter()));
+        assert!(odd.late.is_empty() && odd.keys().eq(model.into_keys()));
+    }
+}
