@@ -172,9 +172,10 @@ impl Bits {
     pub(crate) fn claim(&mut self, start: u64, len: u64, twice: &mut Self) {
         let (page, bit) = place(start);
         // Most runs are short.
-        if (1..=64 - start % 64).contains(&len) {
-            let mut old =
-                self.add(page, bit / 64, u64::MAX >> (64 - len) << (bit % 64), len as usize);
+        if let Ok(n @ 1..=64) = usize::try_from(len)
+            && bit % 64 + n <= 64
+        {
+            let mut old = self.add(page, bit / 64, u64::MAX >> (64 - n) << (bit % 64), n);
             while old != 0 {
                 twice.insert(start - start % 64 + u64::from(old.trailing_zeros()));
                 old &= old - 1;

@@ -10,6 +10,7 @@ mod index;
 mod inline;
 mod inode;
 mod record;
+mod scan;
 mod view;
 
 use crate::{
@@ -22,11 +23,8 @@ use ext4_ondisk::{
     group_desc::GroupFlags,
 };
 use ext4_units::InodeNr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use scan::{Batch, Contents};
 use view::{Report, View};
-
-/// Directories that a thread takes at once.
-const BATCH: usize = 32;
 
 /// Directories whose scan is in memory at once.
 const PART: usize = 4096;
@@ -45,11 +43,12 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
         session.gate.progress(Pass::Two, (nr * PART) as u64, total)?;
         // The host reads what comes next while this is looked at.
         prefetch(session, all.chunks(PART).nth(nr + 1).unwrap_or_default());
-        for (dir, report) in scan(session, part) {
-            match report {
-                Ok(report) if is_first_parent(session, &report) => merge(session, dir, &report),
-                Ok(_) | Err(Error::Suspect) => suspects.push(dir),
-                Err(other) => return Err(other),
+        for (dir, contents) in
+            scan::run(view_of(session), part, session.threads)?.iter().flat_map(Batch::iter)
+        {
+            match contents {
+                Some(it) if is_first_parent(session, it.children) => merge(session, dir, it),
+                _ => suspects.push(dir),
             }
         }
     }
@@ -66,42 +65,6 @@ fn prefetch(session: &Session<'_, '_>, dirs: &[InodeNr]) {
     session.image.prefetch(&mut runs, GAP);
 }
 
-/// What each of these directories came to, in their order.
-fn scan(session: &Session<'_, '_>, dirs: &[InodeNr]) -> Vec<(InodeNr, Result<Report>)> {
-    let view = view_of(session);
-    let next = AtomicUsize::new(0);
-    let batches: Vec<&[InodeNr]> = dirs.chunks(BATCH).collect();
-    let work = || {
-        let (mut done, mut room) = (Vec::new(), Vec::new());
-        loop {
-            let nr = next.fetch_add(1, Ordering::Relaxed);
-            let Some(batch) = batches.get(nr) else { return done };
-            let reports = batch.iter().map(|&dir| (dir, scan_one(view, dir, &mut room)));
-            done.push((nr, reports.collect::<Vec<_>>()));
-        }
-    };
-    let mut done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..session.threads.max(1)).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
-        for other in others {
-            match other.join() {
-                Ok(part) => done.extend(part),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
-    });
-    done.sort_by_key(|it| it.0);
-    done.into_iter().flat_map(|it| it.1).collect()
-}
-
-fn scan_one(view: View<'_>, dir: InodeNr, room: &mut Vec<u8>) -> Result<Report> {
-    let mut report = Report::default();
-    let Some(known) = view.facts.directories.get(dir) else { return Ok(report) };
-    directory::check(view, dir, known, &mut view::suspect, &mut report, room)?;
-    Ok(report)
-}
-
 fn view_of<'s>(session: &'s Session<'_, '_>) -> View<'s> {
     View {
         image: &session.image,
@@ -114,25 +77,25 @@ fn view_of<'s>(session: &'s Session<'_, '_>) -> View<'s> {
 }
 
 /// Whether no directory in it has another parent already.
-fn is_first_parent(session: &Session<'_, '_>, report: &Report) -> bool {
+fn is_first_parent(session: &Session<'_, '_>, children: &[InodeNr]) -> bool {
     let has_none = |it: &InodeNr| {
         session.facts.directories.get(*it).is_none_or(|known| known.parent.is_none())
     };
-    report.children.iter().all(has_none)
+    children.iter().all(has_none)
 }
 
 /// Takes what a directory came to into the facts.
-fn merge(session: &mut Session<'_, '_>, dir: InodeNr, report: &Report) {
-    for ino in report.names.iter().filter_map(|it| InodeNr::new(*it)) {
+fn merge(session: &mut Session<'_, '_>, dir: InodeNr, contents: Contents<'_>) {
+    for ino in contents.names.iter().filter_map(|it| InodeNr::new(*it)) {
         session.facts.count_name(ino);
     }
-    for child in &report.children {
+    for child in contents.children {
         if let Some(known) = session.facts.directories.get_mut(*child) {
             known.parent.get_or_insert(dir);
         }
     }
     if let Some(known) = session.facts.directories.get_mut(dir) {
-        known.dotdot = report.dotdot;
+        known.dotdot = contents.dotdot;
     }
 }
 
@@ -169,7 +132,9 @@ fn mend(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
     for (ino, bytes) in &report.inodes {
         session.write_inode(*ino, bytes)?;
     }
-    merge(session, dir, &report);
+    let children: Vec<_> = report.children.iter().copied().collect();
+    let (names, dotdot) = (&*report.names, report.dotdot);
+    merge(session, dir, Contents { names, children: &children, dotdot });
     for ino in &report.to_clear {
         session.clear_inode(*ino)?;
     }

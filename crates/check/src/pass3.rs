@@ -36,6 +36,12 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
 
 /// Follows the names upwards from a directory, up to one that is known to be reached.
 fn connect(session: &mut Session<'_, '_>, dir: InodeNr, done: &mut Bits) -> Result<()> {
+    // Most have a parent that was looked at before.
+    let parent = session.facts.directories.get(dir).and_then(|it| it.parent);
+    if parent.is_some_and(|it| done.contains(it.get().into())) {
+        done.insert(dir.get().into());
+        return Ok(());
+    }
     let mut way = Vec::new();
     let mut on_way = BTreeSet::new();
     let mut at = dir;

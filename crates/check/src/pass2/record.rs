@@ -68,10 +68,18 @@ impl<'b> Area<'b> {
     /// Whether two records may have the same name: false only when all of them are sound, their names
     /// are different, and none has a byte that no name has.
     pub(crate) fn may_have_twins(&self) -> bool {
+        let Some(n) = self.n_records() else { return true };
         // Places of names, by hash: one step for each name, so a few more than that mean that somebody
         // made names for this.
-        let n = (self.len() / MIN_REC_LEN).max(1).next_power_of_two() * 2;
-        let mut places = vec![u16::MAX; n];
+        let n = n.max(1).next_power_of_two() * 2;
+        let mut few = [u16::MAX; 64];
+        let mut many = Vec::new();
+        let places = if n <= few.len() {
+            &mut few[..n]
+        } else {
+            many.resize(n, u16::MAX);
+            &mut many[..]
+        };
         let mut steps = 4 * n;
         let mut offset = 0;
         while offset < self.len() {
@@ -96,6 +104,16 @@ impl<'b> Area<'b> {
             places[at] = place;
         }
         false
+    }
+
+    /// How many records there are; `None` when one of them is not sound.
+    fn n_records(&self) -> Option<usize> {
+        let (mut n, mut offset) = (0, 0);
+        while offset < self.len() {
+            offset = self.fields(offset).filter(|it| self.is_sound(it))?.end();
+            n += 1;
+        }
+        Some(n)
     }
 
     pub(crate) fn name_mut(&mut self, it: &Fields) -> &mut [u8] {
@@ -200,13 +218,14 @@ impl<'b> Area<'b> {
 /// A hash of a name; `None` for one with a byte that no name has.
 fn hash(name: &[u8]) -> Option<u16> {
     const ONES: u64 = 0x0101_0101_0101_0101;
+    const SLASHES: u64 = ONES * b'/' as u64;
     let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & ONES << 7 != 0;
     let mut hash = name.len() as u64;
     for chunk in name.chunks(8) {
         let mut word = [1; 8];
         word[..chunk.len()].copy_from_slice(chunk);
         let word = u64::from_le_bytes(word);
-        if has_zero(word) || has_zero(word ^ ONES * u64::from(b'/')) {
+        if has_zero(word) || has_zero(word ^ SLASHES) {
             return None;
         }
         hash = (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -56,6 +56,15 @@ pub(crate) struct Report {
     pub(crate) hidden: Vec<(ext4_units::GroupNr, bool)>,
 }
 
+impl Report {
+    /// Forgets everything but the room.
+    pub(crate) fn clear(&mut self) {
+        let mut names = std::mem::take(&mut self.names);
+        names.clear();
+        *self = Self { names, ..Self::default() };
+    }
+}
+
 impl View<'_> {
     pub(crate) fn has_filetype(&self) -> bool {
         self.sb.features.has_incompat(Incompat::FILETYPE)
