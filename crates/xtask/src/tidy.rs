@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mkfs", &["blockdev", "dir", "extent", "ondisk", "tree", "units"]),
     ("cli", &[]),
     ("testkit", &["blockdev", "ondisk", "units"]),
+    ("fuzz", &["blockdev", "check", "fs", "jbd2", "mkfs", "ondisk", "tree", "units"]),
     ("xtask", &["check", "cli"]),
 ];
 

@@ -1,0 +1,4 @@
+//! See `ext4_fuzz::replay`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ext4_fuzz::replay(data));
