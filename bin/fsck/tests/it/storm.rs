@@ -132,7 +132,8 @@ fn files(file: &Path) -> Option<BTreeMap<String, Entry>> {
     Some(entries.into_iter().filter(|(_, it)| matches!(it.kind, 'f' | 'l')).collect())
 }
 
-/// Names of `before` whose content `theirs` still has and `ours` has neither there nor in lost+found.
+/// Names of `before` whose content `theirs` still has and `ours` has neither there nor in lost+found,
+/// nor beside it: of two files of the same name either can be the one that is renamed.
 fn lost(
     before: &BTreeMap<String, Entry>,
     theirs: &BTreeMap<String, Entry>,
@@ -142,10 +143,13 @@ fn lost(
     let is_kept = |path: &str, entry: &Entry, all: &BTreeMap<String, Entry>| {
         all.get(path).is_some_and(|it| same(it, entry))
     };
-    let found =
-        |entry| ours.iter().any(|(path, it)| path.starts_with("lost+found") && same(it, entry));
+    let found = |path: &str, entry| {
+        let beside = format!("{path}~");
+        let is_near = |other: &str| other.starts_with("lost+found") || other.starts_with(&beside);
+        ours.iter().any(|(other, it)| is_near(other) && same(it, entry))
+    };
     let lost = before.iter().filter(|(path, entry)| {
-        is_kept(path, entry, theirs) && !is_kept(path, entry, ours) && !found(entry)
+        is_kept(path, entry, theirs) && !is_kept(path, entry, ours) && !found(path, entry)
     });
     lost.map(|(path, _)| path.clone()).collect()
 }

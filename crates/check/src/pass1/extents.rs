@@ -128,25 +128,35 @@ impl Check<'_> {
         if bounds.depth > 0 {
             return self.index_node(map, walk, node, n, bounds);
         }
+        let is_dir = self.kind() == FileType::Directory;
+        let lblk = |raw: &RawExtent| u64::from(raw.ee_block.get());
         let mut start = bounds.start;
         for nr in 0..n {
             let Some(raw) = leaf_entry(node, nr) else { break };
-            let lblk = u64::from(raw.ee_block.get());
-            if self.leaf(map, walk, &raw, Bounds { start, ..bounds })? {
-                start = lblk + u64::from(raw.len()) - 1;
+            let mut bounds = Bounds { start, ..bounds };
+            // One that is too far off must not cost those behind it. What is too far off in a directory
+            // is brought near.
+            if let Some(next) = leaf_entry(node, nr + 1).filter(|_| nr + 1 < n && !is_dir)
+                && (start..lblk(&raw)).contains(&lblk(&next))
+            {
+                bounds.end = Some(lblk(&next));
+            }
+            if let Some(last) = self.leaf(map, walk, &raw, bounds)? {
+                start = last;
             }
         }
         Ok(())
     }
 
-    /// Judges an extent. True when it counts.
+    /// Judges an extent. Its last logical block, when it counts: as mended, so that those behind one
+    /// that was too far off are still in order.
     fn leaf(
         &mut self,
         map: &mut Map,
         walk: &mut Walk,
         raw: &RawExtent,
         bounds: Bounds,
-    ) -> Result<bool> {
+    ) -> Result<Option<u64>> {
         let is_dir = self.kind() == FileType::Directory;
         let mut lblk = u64::from(raw.ee_block.get());
         let (len, start) = (u64::from(raw.len()), raw.start());
@@ -154,14 +164,14 @@ impl Check<'_> {
         let place = Place::inode(self.ino).at_lblk(lblk).at_block(start);
         if let Some(problem) = self.extent_fault(walk, raw, bounds) {
             if !bounds.may_mend {
-                return Ok(false);
+                return Ok(None);
             }
             if self.fix_at(problem, place, len, "")? {
                 walk.is_changed = true;
             } else {
                 walk.has_left = true;
             }
-            return Ok(false);
+            return Ok(None);
         }
         if bounds.may_mend
             && is_dir
@@ -189,7 +199,7 @@ impl Check<'_> {
         {
             walk.extents.push(Extent { lblk: LogicalBlock(lblk), len, start, unwritten });
         }
-        Ok(true)
+        Ok(Some(lblk + len - 1))
     }
 
     /// What is wrong with an extent.
@@ -241,21 +251,22 @@ impl Check<'_> {
             let lblk = u64::from(raw.ei_block.get());
             let end = following.filter(|it| *it > lblk).or(bounds.end);
             let bounds = Bounds { start: least, end, ..bounds };
-            if self.index(map, walk, &raw, bounds)? {
-                least = lblk + 1;
+            if let Some(first) = self.index(map, walk, &raw, bounds)? {
+                least = first.min(lblk) + 1;
             }
         }
         Ok(())
     }
 
-    /// Judges an entry of an index and walks over its child. True when it counts.
+    /// Judges an entry of an index and walks over its child. The child's first logical block, when it
+    /// counts.
     fn index(
         &mut self,
         map: &mut Map,
         walk: &mut Walk,
         raw: &RawExtentIdx,
         bounds: Bounds,
-    ) -> Result<bool> {
+    ) -> Result<Option<u64>> {
         let (lblk, blk) = (u64::from(raw.ei_block.get()), raw.leaf());
         let place = Place::inode(self.ino).at_lblk(lblk).at_block(blk);
         let problem = if !self.world.is_block(blk) {
@@ -273,7 +284,7 @@ impl Check<'_> {
                 walk.is_changed |= is_mended;
                 walk.has_left |= !is_mended;
             }
-            return Ok(false);
+            return Ok(None);
         }
         let mut may_mend = bounds.may_mend;
         if self.world.metadata.contains(blk.0) {
@@ -302,7 +313,7 @@ impl Check<'_> {
                 walk.has_left = true;
                 self.claim_node(map, blk);
             }
-            return Ok(false);
+            return Ok(None);
         }
         let was_changed = walk.is_changed;
         let first = index_entry(&child, 0).map_or(lblk, |it| u64::from(it.ei_block.get()));
@@ -321,7 +332,7 @@ impl Check<'_> {
         if may_mend && walk.is_changed == was_changed {
             self.node_checksum(blk, child, place)?;
         }
-        Ok(true)
+        Ok(Some(first))
     }
 
     /// Compares a node's checksum, where nothing else is wrong with the node.

@@ -46,6 +46,34 @@ fn extents_are_in_order_and_do_not_overlap() {
 }
 
 #[test]
+fn one_extent_too_far_off_does_not_cost_those_behind_it() {
+    let Some(image) = image() else { return };
+    let blk = leaf(&image);
+    let damaged = with_node(&image, FILE, blk, |node| set(node, 12 + 12 * 5, 0x400_000A));
+    let mended = finds(&damaged, &["extent-bounds", "inode-blocks"]);
+    let (old, new) = (block(&image, blk), block(&mended, blk));
+    assert_eq!(word(&new, 0) >> 16, 20, "entries");
+    assert_eq!(old[12 + 72..12 + 252], new[12 + 60..12 + 240]);
+}
+
+#[test]
+fn a_block_of_a_directory_too_far_off_is_brought_near() {
+    let mut recipe = Recipe::new("ext4-1k").mkdir("/dir");
+    for nr in 0..200 {
+        recipe = recipe.write(&format!("/dir/a-name-of-some-length-{nr}"), b"x".to_vec());
+    }
+    let Some(image) = recipe.image() else { return };
+    assert_eq!(inode(&image, FILE)[ROOT + 6], 1, "depth");
+    let blk = leaf(&image);
+    let damaged = with_node(&image, FILE, blk, |node| {
+        let (at, lblk) = (12 + 12, word(node, 12 + 12));
+        set(node, at, lblk | 0x100);
+    });
+    let mended = finds(&damaged, &["directory-gap"]);
+    assert_eq!(block(&mended, blk), block(&image, blk));
+}
+
+#[test]
 fn what_is_left_of_a_damaged_leaf_is_kept() {
     let Some(image) = image() else { return };
     let blk = leaf(&image);
