@@ -52,7 +52,7 @@ pub(crate) fn open<'r, 'a>(
     let mut session = Session {
         gate,
         image,
-        format: InodeFormat::new(&sb),
+        format: InodeFormat::with_all_checksums(&sb),
         desc_format,
         descs,
         facts: Facts::default(),

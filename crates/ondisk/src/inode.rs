@@ -112,6 +112,12 @@ impl InodeFormat {
         self.csum.map(|csum| csum.inode_seed(ino, generation))
     }
 
+    /// As [`InodeFormat::new`], but with checksums on filesystems that other systems made too: the
+    /// kernel neither makes nor believes them there, e2fsck does (`ext2fs_inode_csum_verify`).
+    pub fn with_all_checksums(sb: &Superblock) -> Self {
+        Self { csum: sb.metadata_csum(), ..Self::new(sb) }
+    }
+
     /// Whether inodes and what belongs to them have checksums.
     pub const fn has_csum(&self) -> bool {
         self.csum.is_some()

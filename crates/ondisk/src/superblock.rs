@@ -79,6 +79,8 @@ pub struct Superblock {
     pub errors: u16,
     /// Made by Linux: only then do inodes have checksums.
     pub is_linux: bool,
+    /// The Hurd is, which has other fields at the end of an inode.
+    pub is_hurd: bool,
     /// Revision: 0 or 1.
     pub rev_level: u32,
     /// First inode that is not reserved.
@@ -288,6 +290,7 @@ impl Superblock {
             state: State::from_bits_retain(raw.s_state.get()),
             errors: raw.s_errors.get(),
             is_linux: raw.s_creator_os.get() == 0,
+            is_hurd: raw.s_creator_os.get() == 1,
             rev_level: raw.s_rev_level.get(),
             first_ino,
             inode_size,

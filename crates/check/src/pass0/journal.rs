@@ -11,8 +11,8 @@ use super::{
 use crate::{
     Error, Place, Result,
     problem::pass0::{
-        JOURNAL_BACKUP, JOURNAL_ERRNO, JOURNAL_INODE, JOURNAL_MAP_LOST, JOURNAL_NOT_EMPTY,
-        JOURNAL_REPLAY, JOURNAL_RUN_DEFAULT, JOURNAL_SHARED, JOURNAL_SUPERBLOCK,
+        JOURNAL_BACKUP, JOURNAL_ERRNO, JOURNAL_INODE, JOURNAL_MAP_LOST, JOURNAL_NEWER_EMPTY,
+        JOURNAL_NOT_EMPTY, JOURNAL_REPLAY, JOURNAL_RUN_DEFAULT, JOURNAL_SHARED, JOURNAL_SUPERBLOCK,
         JOURNAL_TRANSACTION, JOURNAL_UNKNOWN_INCOMPAT, JOURNAL_UNKNOWN_RO, JOURNAL_V2_FIELDS,
         JOURNAL_VERSION, JOURNAL_VISIBLE, JOURNAL_WITHOUT_FEATURE, RECOVERY_WITHOUT_JOURNAL,
         SUPERBLOCK_FIELD,
@@ -317,32 +317,45 @@ fn superblock(
         () if ro != 0 => Some((&JOURNAL_UNKNOWN_RO, format!("{ro:#x}"))),
         () => None,
     };
+    let holds_something =
+        raw.s_start.get() != 0 || session.sb.features.has_incompat(Incompat::RECOVER);
+    if let Some((_, found)) = newer.as_ref().filter(|_| !holds_something) {
+        if session.fix(&JOURNAL_NEWER_EMPTY, place(), found, "")? {
+            begin_anew(session, log)?;
+        }
+        return Ok(None);
+    }
     if let Some((problem, found)) = newer {
         session.gate.stop(problem, place(), &found)?;
-        return begin_anew(session, log, place(), found);
+        return give_up(session, log, place(), found);
     }
     let decoded = JournalSuperblock::decode(raw.as_bytes(), size, log.len());
     let fault = match decoded.and_then(|it| it.checked_start().map(|_start| it)) {
         Ok(superblock) => return Ok(Some(superblock)),
         Err(damage) => damage.what.fault.into_owned(),
     };
-    begin_anew(session, log, place(), fault)
+    give_up(session, log, place(), fault)
 }
 
-/// Begins an empty journal where what is there is of no use.
-fn begin_anew(
+/// A journal of which what is there is of no use.
+fn give_up(
     session: &mut Session<'_, '_>,
     log: &Log,
     place: Place,
     fault: String,
 ) -> Result<Option<JournalSuperblock>> {
     if session.fix(&JOURNAL_SUPERBLOCK, place, fault, "")? {
-        write_empty(session, log)?;
-        clear_recover(session);
-        session.raw.s_state.set(session.raw.s_state.get() & !State::VALID.bits());
-        session.put_superblock()?;
+        begin_anew(session, log)?;
     }
     Ok(None)
+}
+
+/// Begins an empty journal, on a filesystem that is to be checked for it.
+fn begin_anew(session: &mut Session<'_, '_>, log: &Log) -> Result<()> {
+    write_empty(session, log)?;
+    clear_recover(session);
+    session.raw.s_state.set(session.raw.s_state.get() & !State::VALID.bits());
+    session.put_superblock()
 }
 
 /// Begins an empty journal in the blocks of the old one. Its first transaction has a number that

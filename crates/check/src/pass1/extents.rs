@@ -316,7 +316,7 @@ impl Check<'_> {
             return Ok(None);
         }
         let was_changed = walk.is_changed;
-        let first = index_entry(&child, 0).map_or(lblk, |it| u64::from(it.ei_block.get()));
+        let first = first_lblk(&child, lblk, bounds.end);
         if first != lblk && may_mend {
             if self.fix_at(&EXTENT_INDEX, place.clone(), lblk, first)? {
                 walk.is_changed = true;
@@ -397,6 +397,19 @@ impl Check<'_> {
     pub(super) fn may_exceed_size(&self) -> bool {
         self.has_flag(InodeFlags::VERITY)
     }
+}
+
+/// The first logical block below a node for which the index above has `lblk`: what its first entry says,
+/// unless that one is too far off among those that follow it.
+fn first_lblk(node: &[u8], lblk: u64, end: Option<u64>) -> u64 {
+    // Entries of both kinds begin with it.
+    let of = |nr: usize| index_entry(node, nr).map(|it| u64::from(it.ei_block.get()));
+    let n = header(node).map_or(0, |it| usize::from(it.eh_entries.get()));
+    let Some(first) = of(0) else { return lblk };
+    let next = of(1).filter(|_| n > 1);
+    let is_stray = end.is_some_and(|end| first >= end)
+        || next.is_some_and(|next| (lblk..first).contains(&next));
+    if is_stray { lblk } else { first }
 }
 
 /// Blocks that a packed tree of so many extents takes.

@@ -148,6 +148,11 @@ impl Entries<'_, '_> {
         } else {
             None
         };
+        // The root has no other name that would lead to it.
+        if is_dot && self.dir == InodeNr::ROOT && self.view.facts.odd.contains(it.ino.into()) {
+            inode::check(&self.view, self.dir, self.ask, self.report)?;
+        }
+        let name = area.name(it);
         let file_type = self.directory_type();
         let mut ino = it.ino;
         if let Some(problem) = problem {

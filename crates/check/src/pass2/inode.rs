@@ -86,7 +86,7 @@ pub(crate) fn check(
         raw.i_size_high.set(0);
         is_changed = true;
     }
-    if !view.sb.is_linux {
+    if view.sb.is_hurd {
         // Of the Hurd's inode: two bytes where Linux has the high half of i_blocks.
         let [frag, fsize] = raw.l_i_blocks_high.get().to_le_bytes();
         for (problem, found, keep) in [(&FRAG, frag, 0xFF00), (&FSIZE, fsize, 0x00FF)] {

@@ -116,6 +116,10 @@ super::problems! {
         "the journal's superblock is of a type that is not known", "stop here and change nothing",
         "The magic is right, so that this may be a format of the future. Going on makes an empty \
          journal of it.";
+    JOURNAL_NEWER_EMPTY: "journal-newer-empty", None, Damage, Stop,
+        "an empty journal has features or a type that are not known", "begin it anew",
+        "It holds nothing that a newer program would have to bring home: what goes is that the journal \
+         was to be written in another way. tune2fs can set it again.";
     JOURNAL_VISIBLE: "journal-visible", Some(0x00_0028), Accounting, Fix,
         "the journal is an ordinary file", "move it to the inode reserved for it",
         "A journal that tune2fs made on a mounted filesystem begins as a file with a name, which \

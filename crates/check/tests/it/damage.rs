@@ -93,6 +93,11 @@ pub(crate) const CASES: &[Case] = &[
     plain("a name with a slash", Bytes(|it| dir(it, D, |b| b[32] = b'/')), &["entry-name-bytes"]),
     plain("a directory of zeros", Bytes(|it| dir(it, D, |b| b.fill(0))), &["directory-corrupted"]),
     plain("i_faddr", Bytes(|it| with_inode(it, A, |b| set(b, 0x70, 7))), &["inode-faddr"]),
+    plain(
+        "i_faddr of the root",
+        Bytes(|it| with_inode(it, 2, |b| set(b, 0x70, 7))),
+        &["inode-faddr"],
+    ),
     // Connectivity.
     case("no root", Debugfs("clri <2>"), &["root-missing"]),
     case("no lost+found", Debugfs("rmdir /lost+found"), &["no-lost-found"]),

@@ -57,6 +57,16 @@ fn one_extent_too_far_off_does_not_cost_those_behind_it() {
 }
 
 #[test]
+fn the_first_extent_of_a_leaf_too_far_off_does_not_move_the_index() {
+    let Some(image) = image() else { return };
+    let blk = leaf(&image);
+    let damaged = with_node(&image, FILE, blk, |node| set(node, 12, 0x400_0000));
+    let mended = finds(&damaged, &["extent-bounds", "inode-blocks"]);
+    let (old, new) = (block(&image, blk), block(&mended, blk));
+    assert_eq!(old[24..12 + 252], new[12..12 + 240]);
+}
+
+#[test]
 fn a_block_of_a_directory_too_far_off_is_brought_near() {
     let mut recipe = Recipe::new("ext4-1k").mkdir("/dir");
     for nr in 0..200 {

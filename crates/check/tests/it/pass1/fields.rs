@@ -167,16 +167,22 @@ fn the_extra_fields_have_a_size_that_can_be() {
 }
 
 #[test]
-fn times_of_old_kernels_are_before_1970_where_the_filesystem_is_old() {
+fn times_after_2310_are_those_before_1970_of_old_kernels() {
     let Some(image) = image() else { return };
     let far = with_inode(&image, FILE, |it| {
         set(it, 0x10, 0x8000_0001);
         set(it, 0x88, 3);
     });
-    finds(&far, &[]);
-    let old = with_superblock(&far, |raw| raw.s_mkfs_time.set(1_300_000_000));
-    let mended = finds(&old, &["time-out-of-range"]);
+    let mended = finds(&far, &["time-out-of-range"]);
     assert_eq!(word(&inode(&mended, FILE), 0x88), 0);
+}
+
+#[test]
+fn checksums_are_made_also_where_no_system_is_known_to_have_made_the_filesystem() {
+    let Some(image) = image() else { return };
+    let unknown = with_superblock(&image, |raw| raw.s_creator_os.set(0x305));
+    let damaged = with_inode(&unknown, FILE, |it| set16(it, EXTRA, 65_535));
+    finds(&damaged, &["extra-isize"]);
 }
 
 #[test]
