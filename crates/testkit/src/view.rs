@@ -142,6 +142,8 @@ impl<'a> View<'a> {
         ensure!(view.n_blocks.checked_mul(bs).is_some_and(|it| it <= len), "passes the device");
         ensure!(view.sb.s_blocks_per_group.get() > 0, "superblock: no blocks in a group");
         ensure!(view.sb.s_inodes_per_group.get() > 0, "superblock: no inodes in a group");
+        let desc_size = view.desc_size();
+        ensure!((32..=view.block_size).contains(&desc_size), "descriptors of {desc_size} bytes");
         view.groups = (0..view.n_groups()).map(|it| view.read_group(it)).collect::<Result<_>>()?;
         Ok(view)
     }

@@ -207,7 +207,10 @@ impl Run {
         fs::write(&copy, damaged.bytes()).unwrap();
         let repair = oracle::e2fsck(&copy, oracle::FsckMode::Repair).unwrap();
         let _ = writeln!(it.told, "--- e2fsck -fy: {:?}\n{}", repair.code, repair.lines.join("\n"));
-        if let (Some(theirs), Some(ours)) = (files(&copy), files(&file)) {
+        // What it refuses it does not keep either.
+        if matches!(repair.code, Some(0..4))
+            && let (Some(theirs), Some(ours)) = (files(&copy), files(&file))
+        {
             it.lost = lost(before, &theirs, &ours);
         }
         it

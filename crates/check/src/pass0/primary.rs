@@ -12,8 +12,11 @@ use crate::{
 use ext4_blockdev::{BlockDevice, Overlay};
 use ext4_ondisk::{
     features::{Compat, Incompat, Operation, RoCompat, check},
+    geometry::Geometry,
+    group_desc::{DescFormat, GroupDesc},
     superblock::{RawSuperblock, Superblock},
 };
+use ext4_units::GroupNr;
 use zerocopy::IntoBytes as _;
 
 /// Most fields that are made right one by one; with more the whole is not worth it.
@@ -105,7 +108,15 @@ pub(super) fn find(
         let len = overlay.len();
         return Err(Error::NoSuperblock(format!("the device has only {len} bytes")));
     };
-    let Err(fault) = judge(&primary, overlay.len()) else { return Ok(primary) };
+    let fault = match judge(&primary, overlay.len()) {
+        Ok(sb) => {
+            let better = copy_with_descriptors(overlay, &primary, &sb)?;
+            let why = "the descriptors are those of a copy";
+            let taken = better.map(|copy| take(overlay, gate, &copy, why)).transpose()?;
+            return Ok(taken.flatten().unwrap_or(primary));
+        }
+        Err(fault) => fault,
+    };
     if let Some(inodes) = fields::too_many_inodes(&primary) {
         gate.fix(&TOO_MANY_INODES, Place::what("superblock"), inodes, "")?;
     }
@@ -130,6 +141,42 @@ pub(super) fn find(
         }
     }
     Err(no_superblock(overlay, &primary, &fault)?)
+}
+
+/// The copy with which most of the descriptors make sense that make none with the first superblock:
+/// that one is right by itself, but another filesystem's, or has another's UUID, sizes or features.
+fn copy_with_descriptors(
+    overlay: &Overlay,
+    primary: &RawSuperblock,
+    sb: &Superblock,
+) -> Result<Option<Copy>> {
+    let bad = bad_descriptors(overlay, sb)?;
+    if bad == 0 {
+        return Ok(None);
+    }
+    let Some(copy) = copies::best(overlay, Some(primary))? else { return Ok(None) };
+    let Ok(other) = judge(&copy.raw, overlay.len()) else { return Ok(None) };
+    let is_better = !copies::same_frame(&copy.raw, primary)
+        && bad_descriptors(overlay, &other)?.saturating_mul(2) < bad;
+    Ok(is_better.then_some(copy))
+}
+
+/// How many descriptors in the first block of them have a wrong checksum or lead out of the
+/// filesystem.
+fn bad_descriptors(overlay: &Overlay, sb: &Superblock) -> Result<usize> {
+    let (geo, format) = (Geometry::new(sb), DescFormat::new(sb));
+    let mut block = vec![0; sb.block_size.len()];
+    let at = geo.desc_block(0).byte(sb.block_size);
+    if at.checked_add(block.len() as u64).is_none_or(|end| end > overlay.len()) {
+        return Ok(0);
+    }
+    overlay.read_at(at, &mut block)?;
+    let is_bad = |(group, bytes): (GroupNr, &[u8])| {
+        let desc = GroupDesc::decode(bytes, group, &format);
+        desc.and_then(|it| geo.check_group_desc(group, &it)).is_err()
+    };
+    let descs = geo.groups().zip(block.chunks_exact(format.desc_size()));
+    Ok(descs.filter(|it| is_bad(*it)).count())
 }
 
 /// Puts a copy into the place of the first superblock; `None` when that is not wanted.

@@ -12,9 +12,10 @@ use crate::{
     Error, Place, Problem, Result,
     image::Image,
     problem::pass1::{
-        DIRECTORY_HOLE, DIRECTORY_TOO_BIG, EXTENT_BOUNDS, EXTENT_CHECKSUM, EXTENT_EMPTY,
-        EXTENT_END, EXTENT_INDEX, EXTENT_NODE, EXTENT_ORDER, EXTENT_OVERLAP, EXTENT_START,
-        EXTENTS_TOO_DEEP, MAP_ON_METADATA, NO_EXTENT_HEADER, UNWRITTEN_DIRECTORY,
+        DIRECTORY_HOLE, DIRECTORY_TOO_BIG, EXTENT_BOUNDS, EXTENT_CHECKSUM, EXTENT_DEPTH,
+        EXTENT_EMPTY, EXTENT_END, EXTENT_INDEX, EXTENT_LENGTH, EXTENT_NODE, EXTENT_ORDER,
+        EXTENT_OVERLAP, EXTENT_START, EXTENTS_TOO_DEEP, MAP_ON_METADATA, NO_EXTENT_HEADER,
+        UNWRITTEN_DIRECTORY,
     },
 };
 use ext4_ondisk::{
@@ -48,9 +49,6 @@ pub(super) fn header(node: &[u8]) -> std::result::Result<RawExtentHeader, &'stat
     }
     if max > room || max + 2 < room {
         return Err("another number of entries that fit");
-    }
-    if raw.eh_depth.get() > DEEPEST {
-        return Err("too deep");
     }
     Ok(raw)
 }
@@ -101,16 +99,24 @@ impl Check<'_> {
     /// Walks the tree of extents.
     pub(super) fn extents(&mut self, map: &mut Map) -> Result<Verdict> {
         let root = self.raw.i_block;
+        let is_too_deep =
+            |it: &RawExtentHeader| it.eh_depth.get() > DEEPEST && it.eh_entries.get() > 0;
         let header = match header(&root) {
-            Ok(header) => header,
-            Err(why) => {
+            Ok(header) if !is_too_deep(&header) => header,
+            other => {
+                let why = other.err().unwrap_or("too deep");
                 let is_cleared = self.fix(&NO_EXTENT_HEADER, why, "")?;
                 return Ok(if is_cleared { Verdict::Cleared } else { Verdict::Kept });
             }
         };
         let mut walk = Walk::default();
         let depth = header.eh_depth.get();
-        let deepest = if depth > 1 { max_depth(self.world.geo.block_size) } else { depth };
+        // Nothing is below an empty one.
+        let deepest = match (header.eh_entries.get(), depth) {
+            (0, _) => 0,
+            (_, ..=1) => depth,
+            _ => max_depth(self.world.geo.block_size),
+        };
         if depth > deepest && self.fix(&EXTENTS_TOO_DEEP, depth, deepest)? {
             walk.is_changed = true;
         }
@@ -132,8 +138,15 @@ impl Check<'_> {
         let lblk = |raw: &RawExtent| u64::from(raw.ee_block.get());
         let mut start = bounds.start;
         for nr in 0..n {
-            let Some(raw) = leaf_entry(node, nr) else { break };
+            let Some(mut raw) = leaf_entry(node, nr) else { break };
             let mut bounds = Bounds { start, ..bounds };
+            if bounds.may_mend
+                && let Some(room) = room_before_next(node, nr, n, is_dir)
+                && self.fix_at(&EXTENT_LENGTH, self.place_of(&raw), raw.len(), room)?
+            {
+                raw.ee_len.set(if raw.is_unwritten() { 1 << 15 | room } else { room });
+                walk.is_changed = true;
+            }
             // One that is too far off must not cost those behind it. What is too far off in a directory
             // is brought near.
             if let Some(next) = leaf_entry(node, nr + 1).filter(|_| nr + 1 < n && !is_dir)
@@ -161,7 +174,7 @@ impl Check<'_> {
         let mut lblk = u64::from(raw.ee_block.get());
         let (len, start) = (u64::from(raw.len()), raw.start());
         let mut unwritten = raw.is_unwritten();
-        let place = Place::inode(self.ino).at_lblk(lblk).at_block(start);
+        let place = self.place_of(raw);
         if let Some(problem) = self.extent_fault(walk, raw, bounds) {
             if !bounds.may_mend {
                 return Ok(None);
@@ -200,6 +213,10 @@ impl Check<'_> {
             walk.extents.push(Extent { lblk: LogicalBlock(lblk), len, start, unwritten });
         }
         Ok(Some(lblk + len - 1))
+    }
+
+    fn place_of(&self, raw: &RawExtent) -> Place {
+        Place::inode(self.ino).at_lblk(u64::from(raw.ee_block.get())).at_block(raw.start())
     }
 
     /// What is wrong with an extent.
@@ -299,7 +316,16 @@ impl Check<'_> {
         let fault = match header(&child) {
             _ if !is_first => Some("in the tree already"),
             Err(why) => Some(why),
-            Ok(header) if header.eh_depth.get() != bounds.depth - 1 => Some("another depth"),
+            Ok(header) if header.eh_depth.get() != bounds.depth - 1 => {
+                let depth = header.eh_depth.get();
+                let is_leaf = bounds.depth == 1 && self.are_extents(&child, &header);
+                if is_leaf && may_mend && self.fix_at(&EXTENT_DEPTH, place.clone(), depth, 0)? {
+                    walk.is_changed = true;
+                    None
+                } else {
+                    Some("another depth")
+                }
+            }
             Ok(header) if header.eh_entries.get() == 0 => Some("empty"),
             Ok(_) => None,
         };
@@ -333,6 +359,13 @@ impl Check<'_> {
             self.node_checksum(blk, child, place)?;
         }
         Ok(Some(first))
+    }
+
+    /// Whether all entries of a node can be extents, whatever depth it says.
+    fn are_extents(&self, node: &[u8], header: &RawExtentHeader) -> bool {
+        let entries = (0..header.eh_entries.get()).map(|nr| leaf_entry(node, nr.into()));
+        header.eh_entries.get() > 0
+            && entries.flatten().all(|it| !it.is_empty() && self.world.is_block(it.start()))
     }
 
     /// Compares a node's checksum, where nothing else is wrong with the node.
@@ -410,6 +443,23 @@ fn first_lblk(node: &[u8], lblk: u64, end: Option<u64>) -> u64 {
     let is_stray = end.is_some_and(|end| first >= end)
         || next.is_some_and(|next| (lblk..first).contains(&next));
     if is_stray { lblk } else { first }
+}
+
+/// How many blocks an extent may have before the next of `n` begins, in the file and on the device,
+/// where it runs over all that are behind it: it is too long then, and those are right. A single one
+/// could be wrong itself, but the extents of directories are short.
+fn room_before_next(node: &[u8], nr: usize, n: usize, is_dir: bool) -> Option<u16> {
+    if nr + if is_dir { 1 } else { 2 } >= n {
+        return None;
+    }
+    let [this, next, last] = [nr, nr + 1, n - 1].map(|it| leaf_entry(node, it));
+    let (this, next, last) = (this?, next?, last?);
+    let [first, following, last] = [this, next, last].map(|it| u64::from(it.ee_block.get()));
+    let is_too_long =
+        first < following && following <= last && last < first + u64::from(this.len());
+    let in_file = following - first.min(following);
+    let apart = next.start().0.checked_sub(this.start().0).filter(|it| *it > 0);
+    is_too_long.then(|| u16::try_from(in_file.min(apart.unwrap_or(in_file))).ok()).flatten()
 }
 
 /// Blocks that a packed tree of so many extents takes.

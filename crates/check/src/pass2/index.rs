@@ -199,8 +199,7 @@ impl<'v> Index<'v> {
             bytes.get(at..at + 2).map_or(0, |it| usize::from(u16::from_le_bytes([it[0], it[1]])))
         };
         let (found_limit, count) = (half(offset), half(offset + 2));
-        // One less is the room of a block with a checksum.
-        if found_limit != limit && found_limit + 1 != limit {
+        if found_limit != limit {
             return Err(&INDEX_LIMIT);
         }
         if count == 0 || count > found_limit {
@@ -230,8 +229,8 @@ impl<'v> Index<'v> {
         };
         match parsed {
             Err(corrupt) if corrupt.is_checksum => Err(sum_fault),
-            Err(_) if found_limit == limit => Err(root_fault),
-            _ => Ok(Node { entries }),
+            Err(_) => Err(root_fault),
+            Ok(_) => Ok(Node { entries }),
         }
     }
 }

@@ -206,6 +206,14 @@ super::problems! {
         "node of a tree of extents is invalid", "drop the node",
         "The block that should hold a part of the map holds something else. The file has a hole \
          there from now on.";
+    EXTENT_DEPTH: "extent-node-depth", None, Damage, Stop,
+        "node of a tree of extents says another depth than its place has", "correct the depth",
+        "All that the node holds can be extents: the kernel refuses the file for the depth alone, and \
+         nothing is lost by making it right.";
+    EXTENT_LENGTH: "extent-length", None, Damage, Stop,
+        "extent runs over all that are behind it", "end it where the next one begins",
+        "One length is wrong rather than several places. What the extent has beyond the next one is not \
+         the file's any more.";
     QUOTA_MODE: "quota-inode-mode", Some(0x01_0062), Accounting, Fix,
         "quota inode is not a regular file", "correct the mode",
         "The inode keeps quota, and has a mode that is not that of a file.";

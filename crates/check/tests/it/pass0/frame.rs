@@ -50,6 +50,15 @@ fn descriptors_that_go_in_two_ways_go_in_one() {
 }
 
 #[test]
+fn a_superblock_that_the_descriptors_do_not_know_is_taken_from_a_copy() {
+    let Some(image) = sound("ext4-4k", "-g 1024") else { return };
+    // The seed of all checksums: nothing but the superblock makes sense with another.
+    let other = damaged(&image, |it| it.superblock(|raw| raw.s_uuid[5] ^= 4));
+    let mended = expect_of(&other, &[], &["superblock-damaged"]);
+    assert_eq!(mended.bytes()[1024 + 0x68..][..16], image.bytes()[1024 + 0x68..][..16]);
+}
+
+#[test]
 fn a_superblock_of_too_many_inodes_is_not_believed() {
     let many = |it: &mut Victim| {
         it.superblock(|raw| {

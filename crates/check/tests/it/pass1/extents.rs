@@ -67,6 +67,36 @@ fn the_first_extent_of_a_leaf_too_far_off_does_not_move_the_index() {
 }
 
 #[test]
+fn a_leaf_with_another_depth_keeps_its_extents() {
+    let Some(image) = image() else { return };
+    let blk = leaf(&image);
+    for depth in [1, 5, 256] {
+        let damaged = with_node(&image, FILE, blk, |node| set16(node, 6, depth));
+        let mended = finds(&damaged, &["extent-node-depth"]);
+        assert_eq!(block(&mended, blk), block(&image, blk));
+    }
+}
+
+#[test]
+fn an_extent_that_is_too_long_does_not_cost_those_behind_it() {
+    let Some(image) = image() else { return };
+    let blk = leaf(&image);
+    let damaged = with_node(&image, FILE, blk, |node| set16(node, 12 + 12 * 3 + 4, 513));
+    let mended = finds(&damaged, &["extent-length"]);
+    assert_eq!(block(&mended, blk), block(&image, blk));
+}
+
+#[test]
+fn an_empty_file_is_not_lost_for_the_depth_of_its_tree() {
+    let Some(image) = Recipe::new("ext4-1k").write("/file", []).image() else { return };
+    for depth in [1, 4, 32, 0x2000] {
+        let damaged = with_inode(&image, FILE, |it| set16(it, ROOT + 6, depth));
+        let mended = finds(&damaged, &["extents-depth"]);
+        assert_eq!(inode(&mended, FILE), inode(&image, FILE));
+    }
+}
+
+#[test]
 fn a_block_of_a_directory_too_far_off_is_brought_near() {
     let mut recipe = Recipe::new("ext4-1k").mkdir("/dir");
     for nr in 0..200 {
@@ -100,7 +130,12 @@ fn a_node_that_is_none_goes() {
     let Some(image) = image() else { return };
     let expected = ["extent-node", "inode-blocks"];
     finds(&with_node(&image, FILE, leaf(&image), |node| node[..4].fill(0)), &expected);
-    finds(&with_node(&image, FILE, leaf(&image), |node| set16(node, 6, 1)), &expected);
+    // Of another depth, and nothing in it could be an extent.
+    let index = with_node(&image, FILE, leaf(&image), |node| {
+        set16(node, 6, 1);
+        set16(node, 12 + 4, 0);
+    });
+    finds(&index, &expected);
     let outside = with_inode(&image, FILE, |it| set(it, ROOT + 12 + 4, 1 << 30));
     finds(&outside, &["extent-start", "inode-blocks"]);
 }

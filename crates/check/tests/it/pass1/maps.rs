@@ -210,3 +210,13 @@ fn a_symlink_has_one_block() {
     let mended = finds(&outside, &["illegal-block"]);
     assert_eq!(inode(&mended, FILE), inode(&image, FILE));
 }
+
+#[test]
+fn the_high_half_of_its_blocks_does_not_cost_a_symlink_its_target() {
+    let Some(image) = Recipe::new("ext4-1k").debugfs("symlink /link target").image() else {
+        return;
+    };
+    let damaged = with_inode(&image, FILE, |it| set16(it, 0x74, 9));
+    let mended = finds(&damaged, &["inode-blocks"]);
+    assert_eq!(inode(&mended, FILE), inode(&image, FILE));
+}
