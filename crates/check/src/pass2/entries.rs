@@ -179,7 +179,11 @@ impl Entries<'_, '_> {
         let room = it.rec_len - MIN_REC_LEN;
         if room > MIN_REC_LEN && self.ask(&SPLIT_DOT, it.offset, it.rec_len.to_string(), "12")? {
             area.set_rec_len(it.offset, MIN_REC_LEN);
-            area.set_free(it.offset + MIN_REC_LEN, room);
+            // `..` may still be where it was, with all that follows.
+            let behind = area.fields(it.offset + MIN_REC_LEN).filter(|it| area.is_sound(it));
+            if behind.is_none_or(|it| area.name(&it) != b"..") {
+                area.set_free(it.offset + MIN_REC_LEN, room);
+            }
             self.is_changed = true;
         }
         self.count(self.dir.get());

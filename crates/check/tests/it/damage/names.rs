@@ -17,8 +17,18 @@ const CASES: &[Case] = &[
         &["dotdot-termination"],
     ),
     plain(
-        "`.` with all the block",
+        "`.` with all the block, and `..` still in it",
         Bytes(|it| dir(it, E, |b| set16(b, 4, 1024))),
+        &["dot-room"],
+    ),
+    plain(
+        "`.` with all the block",
+        Bytes(|it| {
+            dir(it, E, |b| {
+                set16(b, 4, 1024);
+                b[20..22].fill(0);
+            })
+        }),
         &["dot-room", "dotdot-missing"],
     ),
     plain("a second `.`", Bytes(|it| dir(it, E, |b| b[32] = b'.')), &["dot-duplicate"]),
