@@ -63,13 +63,13 @@ struct Map {
 pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     // Nothing is added to them from here on.
     let facts = &mut session.facts;
-    let taken = [&mut facts.used, &mut facts.metadata, &mut facts.inodes].map(std::mem::take);
+    let taken = [&mut facts.used, &mut facts.inodes].map(std::mem::take);
     let result = groups(session, &taken);
-    [session.facts.used, session.facts.metadata, session.facts.inodes] = taken;
+    [session.facts.used, session.facts.inodes] = taken;
     result
 }
 
-fn groups(session: &mut Session<'_, '_>, [used, metadata, inodes]: &[Bits; 3]) -> Result<()> {
+fn groups(session: &mut Session<'_, '_>, [used, inodes]: &[Bits; 2]) -> Result<()> {
     let geo = session.geo;
     let inodes = &{
         // The first inodes are in use whether they are or not.
@@ -97,7 +97,7 @@ fn groups(session: &mut Session<'_, '_>, [used, metadata, inodes]: &[Bits; 3]) -
             expected: bits_of(used, first, n_bits, size),
         };
         let n_free = n_absent(used, first, n_bits);
-        let own = metadata_bits(session, metadata, &map);
+        let own = own_bits(session, &map);
         compare(session, &BLOCKS, &map, &own)?;
         free_clusters += u64::from(n_free);
         count(session, group, &GROUP_FREE_BLOCKS, n_free, |it| &mut it.free_clusters)?;
@@ -161,15 +161,28 @@ fn last_set(bits: &[u8], n_bits: u32) -> Option<u32> {
     (0..end).rev().find(|&bit| bitmap::is_set(bits, bit))
 }
 
-/// What a group with an unused bitmap has in use all the same: the filesystem's own structures.
-fn metadata_bits(session: &Session<'_, '_>, metadata: &Bits, map: &Map) -> Vec<u8> {
+/// What a group with an unused bitmap has in use all the same (`ext4_init_block_bitmap`): superblock,
+/// descriptors, and its own bitmaps and table as far as they are in it. Those of other groups are not
+/// among them: who makes the bitmap does not look for them.
+fn own_bits(session: &Session<'_, '_>, map: &Map) -> Vec<u8> {
     let mut bits = vec![0; map.expected.len()];
-    let flags = session.descs[map.group.0 as usize].flags;
-    if flags.contains(GroupFlags::BLOCK_UNINIT) {
-        let blocks = session.geo.group_blocks(map.group);
-        for n in metadata.range(blocks.start.0, blocks.end().0) {
-            let bit = u32::try_from((n - map.first) / map.per_bit).unwrap_or(u32::MAX);
-            bitmap::set_range(&mut bits, bit, bit.saturating_add(1));
+    let geo = &session.geo;
+    let desc = &session.descs[map.group.0 as usize];
+    if desc.flags.contains(GroupFlags::BLOCK_UNINIT) {
+        let blocks = geo.group_blocks(map.group);
+        let base = geo.base_metadata(map.group);
+        let table = u64::from(geo.itable_blocks());
+        for (start, len) in [
+            (base.start, base.len),
+            (desc.block_bitmap, 1),
+            (desc.inode_bitmap, 1),
+            (desc.inode_table, table),
+        ] {
+            let end = start.0.saturating_add(len).min(blocks.end().0);
+            for n in start.0.max(blocks.start.0)..end {
+                let bit = u32::try_from((n - map.first) / map.per_bit).unwrap_or(u32::MAX);
+                bitmap::set_range(&mut bits, bit, bit.saturating_add(1));
+            }
         }
     }
     bits

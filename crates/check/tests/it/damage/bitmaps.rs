@@ -5,8 +5,10 @@ use super::{
     How::{Bytes, Debugfs},
     all_are_found_and_mended, case,
 };
-use crate::kit::{Frame, with_block};
-use ext4_testkit::image::Image;
+use crate::kit::{Frame, block, finds_among, with_block, with_descriptor};
+use ext4_ondisk::group_desc::GroupFlags;
+use ext4_testkit::image::{Image, Recipe};
+use ext4_units::BlockNr;
 
 const CASES: &[Case] = &[
     Case {
@@ -66,4 +68,14 @@ fn inodes(image: &Image, edit: impl FnOnce(&mut [u8])) -> Image {
 #[test]
 fn each_wrong_bitmap_is_found_by_its_name_and_mended() {
     all_are_found_and_mended(CASES);
+}
+
+#[test]
+fn a_bitmap_of_another_group_is_not_free_in_a_group_without_one() {
+    let Some(image) = Recipe::new("ext4-4k").mib(12).options("-g 1024").image() else { return };
+    assert!(Frame::of(&image).desc(1).flags.contains(GroupFlags::BLOCK_UNINIT));
+    let bitmap = block(&image, Frame::of(&image).desc(0).block_bitmap.0);
+    let copied = with_block(&image, 1500, |it| it.copy_from_slice(&bitmap));
+    let moved = with_descriptor(&copied, 0, |it| it.block_bitmap = BlockNr(1500));
+    finds_among(&moved, &["block-bitmap-uninit"]);
 }
