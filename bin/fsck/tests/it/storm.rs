@@ -3,6 +3,18 @@
 //!
 //! Some runs by default. `EXT4_STORM` says how many, `EXT4_STORM_SEED` where they begin, and in the
 //! folder `EXT4_STORM_KEEP` each run that is worth a look is told whole.
+//!
+//! What is known to be left, in the order of how often it comes:
+//!
+//! | class | why |
+//! |---|---|
+//! | no superblock | the only one is lost: a filesystem of one group has no copies |
+//! | a device shorter than the filesystem says | e2fsck goes on, the kernel refuses it |
+//! | features that are not known | refused, as by e2fsck, which takes a copy if there is one |
+//! | a journal that is restored and cleared again | its map in the superblock is as damaged as its own |
+//! | quota files named without the feature | e2fsck clears what is in use as something else |
+//! | a node of another depth; `s_first` | the kernel refuses it, e2fsck does not look |
+//! | files under a superblock of another UUID, with damaged descriptors | no copy whose descriptors are better by half |
 
 use crate::rig::EXE;
 use ext4_testkit::{
