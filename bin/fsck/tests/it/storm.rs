@@ -14,7 +14,7 @@
 //! | a journal that is restored and cleared again | its map in the superblock is as damaged as its own |
 //! | quota files named without the feature | e2fsck clears what is in use as something else |
 //! | a node of another depth; `s_first` | the kernel refuses it, e2fsck does not look |
-//! | files under a superblock of another UUID, with damaged descriptors | no copy whose descriptors are better by half |
+//! | files under a superblock of another UUID, with damaged descriptors | no copy that knows more of them |
 
 use crate::rig::EXE;
 use ext4_testkit::{

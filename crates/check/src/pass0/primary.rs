@@ -143,40 +143,40 @@ pub(super) fn find(
     Err(no_superblock(overlay, &primary, &fault)?)
 }
 
-/// The copy with which most of the descriptors make sense that make none with the first superblock:
+/// The copy with which more of the descriptors make sense than with the first superblock:
 /// that one is right by itself, but another filesystem's, or has another's UUID, sizes or features.
 fn copy_with_descriptors(
     overlay: &Overlay,
     primary: &RawSuperblock,
     sb: &Superblock,
 ) -> Result<Option<Copy>> {
-    let bad = bad_descriptors(overlay, sb)?;
-    if bad == 0 {
+    let (good, all) = good_descriptors(overlay, sb)?;
+    if good == all {
         return Ok(None);
     }
     let Some(copy) = copies::best(overlay, Some(primary))? else { return Ok(None) };
     let Ok(other) = judge(&copy.raw, overlay.len()) else { return Ok(None) };
-    let is_better = !copies::same_frame(&copy.raw, primary)
-        && bad_descriptors(overlay, &other)?.saturating_mul(2) < bad;
+    let is_better =
+        !copies::same_frame(&copy.raw, primary) && good_descriptors(overlay, &other)?.0 > good;
     Ok(is_better.then_some(copy))
 }
 
-/// How many descriptors in the first block of them have a wrong checksum or lead out of the
-/// filesystem.
-fn bad_descriptors(overlay: &Overlay, sb: &Superblock) -> Result<usize> {
+/// How many descriptors in the first block of them have a right checksum and stay in the filesystem,
+/// and how many there are.
+fn good_descriptors(overlay: &Overlay, sb: &Superblock) -> Result<(usize, usize)> {
     let (geo, format) = (Geometry::new(sb), DescFormat::new(sb));
     let mut block = vec![0; sb.block_size.len()];
     let at = geo.desc_block(0).byte(sb.block_size);
     if at.checked_add(block.len() as u64).is_none_or(|end| end > overlay.len()) {
-        return Ok(0);
+        return Ok((0, 0));
     }
     overlay.read_at(at, &mut block)?;
-    let is_bad = |(group, bytes): (GroupNr, &[u8])| {
+    let is_good = |(group, bytes): (GroupNr, &[u8])| {
         let desc = GroupDesc::decode(bytes, group, &format);
-        desc.and_then(|it| geo.check_group_desc(group, &it)).is_err()
+        desc.and_then(|it| geo.check_group_desc(group, &it)).is_ok()
     };
-    let descs = geo.groups().zip(block.chunks_exact(format.desc_size()));
-    Ok(descs.filter(|it| is_bad(*it)).count())
+    let descs: Vec<_> = geo.groups().zip(block.chunks_exact(format.desc_size())).collect();
+    Ok((descs.iter().filter(|it| is_good(**it)).count(), descs.len()))
 }
 
 /// Puts a copy into the place of the first superblock; `None` when that is not wanted.
