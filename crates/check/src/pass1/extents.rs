@@ -91,6 +91,8 @@ struct Bounds {
     start: u64,
     /// None at or behind this one, where something else follows.
     end: Option<u64>,
+    /// Not the root.
+    is_below: bool,
     depth: u16,
     may_mend: bool,
 }
@@ -99,33 +101,39 @@ impl Check<'_> {
     /// Walks the tree of extents.
     pub(super) fn extents(&mut self, map: &mut Map) -> Result<Verdict> {
         let root = self.raw.i_block;
-        let is_too_deep =
-            |it: &RawExtentHeader| it.eh_depth.get() > DEEPEST && it.eh_entries.get() > 0;
         let header = match header(&root) {
-            Ok(header) if !is_too_deep(&header) => header,
-            other => {
-                let why = other.err().unwrap_or("too deep");
+            Ok(header) => header,
+            Err(why) => {
                 let is_cleared = self.fix(&NO_EXTENT_HEADER, why, "")?;
                 return Ok(if is_cleared { Verdict::Cleared } else { Verdict::Kept });
             }
         };
         let mut walk = Walk::default();
-        let depth = header.eh_depth.get();
-        // Nothing is below an empty one.
-        let deepest = match (header.eh_entries.get(), depth) {
-            (0, _) => 0,
-            (_, ..=1) => depth,
-            _ => max_depth(self.world.geo.block_size),
-        };
-        if depth > deepest && self.fix(&EXTENTS_TOO_DEEP, depth, deepest)? {
-            walk.is_changed = true;
+        let mut depth = header.eh_depth.get();
+        let deepest = if depth > 1 { max_depth(self.world.geo.block_size) } else { depth };
+        let is_empty = depth > 0 && header.eh_entries.get() == 0;
+        if depth > deepest || is_empty {
+            let deepest = if is_empty { 0 } else { deepest };
+            let is_mended = self.fix(&EXTENTS_TOO_DEEP, depth, deepest)?;
+            walk.is_changed |= is_mended;
+            walk.has_left |= !is_mended;
+            depth = self.depth_below(&root)?;
         }
-        let bounds = Bounds { start: 0, end: None, depth, may_mend: true };
+        let bounds = Bounds { start: 0, end: None, is_below: false, depth, may_mend: true };
         self.node(map, &mut walk, &root, bounds)?;
         if walk.is_changed && !walk.has_left {
             self.rebuild(map, walk)?;
         }
         Ok(Verdict::Kept)
+    }
+
+    /// How deep the tree is by the node that its first entry leads to; 0 where that is none.
+    fn depth_below(&self, root: &[u8]) -> Result<u16> {
+        let child = child(root, 0).filter(|blk| self.world.is_block(*blk));
+        let Some(blk) = child else { return Ok(0) };
+        let node = self.world.image.read(blk)?;
+        let depth = header(&node).map_or(0, |it| it.eh_depth.get().saturating_add(1));
+        Ok(if depth <= DEEPEST { depth } else { 0 })
     }
 
     fn node(&mut self, map: &mut Map, walk: &mut Walk, node: &[u8], bounds: Bounds) -> Result<()> {
@@ -135,11 +143,11 @@ impl Check<'_> {
             return self.index_node(map, walk, node, n, bounds);
         }
         let is_dir = self.kind() == FileType::Directory;
+        let eof = self.world.geo.block_size.blocks_for(self.size());
         let lblk = |raw: &RawExtent| u64::from(raw.ee_block.get());
         let mut start = bounds.start;
         for nr in 0..n {
             let Some(mut raw) = leaf_entry(node, nr) else { break };
-            let mut bounds = Bounds { start, ..bounds };
             if bounds.may_mend
                 && let Some(room) = room_before_next(node, nr, n, is_dir)
                 && self.fix_at(&EXTENT_LENGTH, self.place_of(&raw), raw.len(), room)?
@@ -147,12 +155,14 @@ impl Check<'_> {
                 raw.ee_len.set(if raw.is_unwritten() { 1 << 15 | room } else { room });
                 walk.is_changed = true;
             }
-            // One that is too far off must not cost those behind it. What is too far off in a directory
-            // is brought near.
-            if let Some(next) = leaf_entry(node, nr + 1).filter(|_| nr + 1 < n && !is_dir)
-                && (start..lblk(&raw)).contains(&lblk(&next))
-            {
-                bounds.end = Some(lblk(&next));
+            // One that is too far off, or too long, must not cost those behind it. In a directory it is
+            // brought near.
+            let next = leaf_entry(node, nr + 1).filter(|_| nr + 1 < n).map(|it| lblk(&it));
+            let end = lblk(&raw) + u64::from(raw.len());
+            let is_stray = bounds.is_below && end > eof && !raw.is_unwritten() && !is_dir;
+            let mut bounds = Bounds { start, ..bounds };
+            if is_stray && next.is_some_and(|next| (start..end).contains(&next)) {
+                bounds.end = Some(eof);
             }
             if let Some(last) = self.leaf(map, walk, &raw, bounds)? {
                 start = last;
@@ -352,7 +362,8 @@ impl Check<'_> {
         }
         walk.has_left |= !may_mend;
         walk.nodes.push(blk);
-        let below = Bounds { start: first, depth: bounds.depth - 1, may_mend, ..bounds };
+        let below =
+            Bounds { start: first, is_below: true, depth: bounds.depth - 1, may_mend, ..bounds };
         self.node(map, walk, &child, below)?;
         self.claim_node(map, blk);
         if may_mend && walk.is_changed == was_changed {

@@ -483,13 +483,23 @@ impl Check<'_> {
         self.world.is_block(blk).then_some(blk)
     }
 
+    /// Whether `i_block` is a target of just the length that the size says: whatever a damaged count of
+    /// blocks makes of it, it maps nothing.
+    fn holds_target(&self) -> bool {
+        let len = self.raw.i_block.iter().position(|it| *it == 0);
+        self.is_fast_symlink()
+            && !self.has_flag(InodeFlags::EXTENTS)
+            && len.is_some_and(|len| len as u64 == self.size())
+    }
+
     /// Whether `i_block` maps blocks (`ext2fs_inode_has_valid_blocks2`).
     pub(super) fn has_blocks(&self) -> bool {
         match self.kind() {
             FileType::Regular | FileType::Directory => {}
             FileType::Symlink if self.file_acl() == 0 => {
                 // The high half does not make blocks of a target.
-                if self.raw.i_blocks_lo.get() == 0 {
+                let holds_nothing_else = self.body_values.0 == 0 && self.holds_target();
+                if self.raw.i_blocks_lo.get() == 0 || holds_nothing_else {
                     return false;
                 }
             }

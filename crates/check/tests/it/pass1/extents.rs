@@ -57,6 +57,27 @@ fn one_extent_too_far_off_does_not_cost_those_behind_it() {
 }
 
 #[test]
+fn a_part_of_a_directory_too_long_is_cut() {
+    let Some(image) = directory() else { return };
+    let blk = leaf(&image);
+    let damaged = with_node(&image, FILE, blk, |node| set16(node, 12 + 12 + 4, 513));
+    let mended = finds(&damaged, &["extent-length"]);
+    assert_eq!(block(&mended, blk), block(&image, blk));
+}
+
+#[test]
+fn a_wrong_depth_of_the_root_costs_nothing() {
+    let Some(image) = image() else { return };
+    let damaged = with_inode(&image, FILE, |it| set16(it, ROOT + 6, 0x201));
+    let mended = finds(&damaged, &["extents-depth"]);
+    assert_eq!(inode(&mended, FILE)[ROOT..ROOT + 24], inode(&image, FILE)[ROOT..ROOT + 24]);
+    let Some(image) = Recipe::new("ext4-1k").write("/file", poison(3000)).image() else { return };
+    let damaged = with_inode(&image, FILE, |it| set16(it, ROOT + 6, 0x200));
+    let mended = finds(&damaged, &["extents-depth"]);
+    assert_eq!(inode(&mended, FILE)[ROOT..ROOT + 24], inode(&image, FILE)[ROOT..ROOT + 24]);
+}
+
+#[test]
 fn the_first_extent_of_a_leaf_too_far_off_does_not_move_the_index() {
     let Some(image) = image() else { return };
     let blk = leaf(&image);
@@ -96,14 +117,20 @@ fn an_empty_file_is_not_lost_for_the_depth_of_its_tree() {
     }
 }
 
-#[test]
-fn a_block_of_a_directory_too_far_off_is_brought_near() {
+/// A directory with more blocks than there is room for in its inode.
+fn directory() -> Option<Image> {
     let mut recipe = Recipe::new("ext4-1k").mkdir("/dir");
     for nr in 0..200 {
         recipe = recipe.write(&format!("/dir/a-name-of-some-length-{nr}"), b"x".to_vec());
     }
-    let Some(image) = recipe.image() else { return };
+    let image = recipe.image()?;
     assert_eq!(inode(&image, FILE)[ROOT + 6], 1, "depth");
+    Some(image)
+}
+
+#[test]
+fn a_block_of_a_directory_too_far_off_is_brought_near() {
+    let Some(image) = directory() else { return };
     let blk = leaf(&image);
     let damaged = with_node(&image, FILE, blk, |node| {
         let (at, lblk) = (12 + 12, word(node, 12 + 12));

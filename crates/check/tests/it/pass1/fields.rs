@@ -167,14 +167,26 @@ fn the_extra_fields_have_a_size_that_can_be() {
 }
 
 #[test]
-fn times_after_2310_are_those_before_1970_of_old_kernels() {
+fn times_of_old_kernels_are_before_1970_where_the_filesystem_is_old() {
     let Some(image) = image() else { return };
     let far = with_inode(&image, FILE, |it| {
         set(it, 0x10, 0x8000_0001);
         set(it, 0x88, 3);
     });
-    let mended = finds(&far, &["time-out-of-range"]);
+    finds(&far, &[]);
+    let old = with_superblock(&far, |raw| raw.s_mkfs_time.set(1_300_000_000));
+    let mended = finds(&old, &["time-out-of-range"]);
     assert_eq!(word(&inode(&mended, FILE), 0x88), 0);
+}
+
+#[test]
+fn a_target_that_is_whole_is_not_taken_for_a_map() {
+    let Some(image) = image() else { return };
+    for (at, value) in [(0x1C, 0x800_u32), (0x74, 0x8000)] {
+        let damaged = with_inode(&image, LINK, |it| set(it, at, value | word(it, at)));
+        let mended = finds(&damaged, &["inode-blocks"]);
+        assert_eq!(inode(&mended, LINK)[0x28..0x64], inode(&image, LINK)[0x28..0x64]);
+    }
 }
 
 #[test]
