@@ -179,6 +179,11 @@ impl<'a> Gate<'a> {
         Ok(())
     }
 
+    /// Whether this was told to be left, or was declined, at this place: also in a round before.
+    pub(crate) fn is_left(&self, problem: &'static Problem, place: &Place) -> bool {
+        self.declined.contains(&(problem.id, place.clone()))
+    }
+
     /// Tells how far a pass has come.
     pub(crate) fn progress(&mut self, pass: crate::Pass, done: u64, total: u64) -> Result<()> {
         if self.answers.goes_on(pass, done, total) { Ok(()) } else { Err(Error::Stopped) }

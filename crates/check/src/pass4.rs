@@ -5,9 +5,12 @@ use crate::{
     bits::Bits,
     facts::Facts,
     pieces::{What, pieces},
-    problem::pass4::{
-        DIR_LINK_OVERFLOW, DIR_NLINK, EA_INODE_FLAG, EA_INODE_REFS, EMPTY_UNATTACHED, LINK_COUNT,
-        UNATTACHED,
+    problem::{
+        pass3::REPAIR_FAILED,
+        pass4::{
+            DIR_LINK_OVERFLOW, DIR_NLINK, EA_INODE_FLAG, EA_INODE_REFS, EMPTY_UNATTACHED,
+            LINK_COUNT, UNATTACHED,
+        },
     },
     session::Session,
 };
@@ -40,6 +43,10 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
                 continue;
             }
         } else if session.facts.names_of(ino) == 0 {
+            // What had no room in lost+found in a round before has none in this one.
+            if session.gate.is_left(&REPAIR_FAILED, &Place::inode(ino)) {
+                continue;
+            }
             let result = attach(session, ino).map(drop);
             session.tolerate(Place::inode(ino), result)?;
             if session.facts.names_of(ino) == 0 {

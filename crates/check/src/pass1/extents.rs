@@ -313,16 +313,16 @@ impl Check<'_> {
             }
             return Ok(None);
         }
+        let is_first = walk.seen.insert(blk);
+        self.spend(map, self.world.cluster(blk.0), 1)?;
+        let child = if is_first { self.world.image.read(blk)? } else { Vec::new() };
         let mut may_mend = bounds.may_mend;
-        if self.world.metadata.contains(blk.0) {
+        if self.world.metadata.contains(blk.0) && header(&child).is_ok() {
             // To write to it would spoil what belongs there: shared blocks get a copy first.
             self.gate.doubt()?;
             self.fix_at(&MAP_ON_METADATA, place.clone(), "", "")?;
             may_mend = false;
         }
-        let is_first = walk.seen.insert(blk);
-        self.spend(map, self.world.cluster(blk.0), 1)?;
-        let child = if is_first { self.world.image.read(blk)? } else { Vec::new() };
         let fault = match header(&child) {
             _ if !is_first => Some("in the tree already"),
             Err(why) => Some(why),

@@ -1,7 +1,7 @@
 //! Images that were made to keep a check busy: every one comes to an end in a time, and in changes kept in
 //! memory, that the size of the device bounds; and to the same end for any number of threads.
 
-use crate::kit::{Except, Frame, NOW, mend, set, set16, with_superblock};
+use crate::kit::{Except, Frame, NOW, full, mend, set, set16, with_superblock};
 use ext4_check::{Options, Outcome, check};
 use ext4_ondisk::superblock::RawSuperblock;
 use ext4_testkit::image::{Image, Recipe};
@@ -287,4 +287,22 @@ fn no_extreme_of_a_field_of_the_superblock_keeps_a_check_busy() {
             }
         }
     }
+}
+
+/// What lost+found has no room for, on a device without a free block, is tried once and told once: not
+/// again in each round.
+#[test]
+fn what_lost_and_found_has_no_room_for_is_told_once() {
+    const FIFO: u16 = 0o010_644;
+    let recipe = Recipe::new("ext2-1k").options("-N 4096 -O extent,filetype");
+    let Some(image) = recipe.write("/file", vec![7; 1024]).image() else { return };
+    let image = full(&image, 12);
+    let mut forge = Forge { bytes: image.bytes().to_vec(), image };
+    for ino in 13..4096 {
+        forge.inode(ino, FIFO, 0, 0, &[]);
+    }
+    let (outcome, _) = bounded(&forge.done());
+    let n = |id| outcome.findings.iter().filter(|it| it.problem.id == id).count();
+    assert_eq!(n("unattached-inode"), 4083);
+    assert!(n("repair-failed") > 1000 && outcome.rounds <= 3, "{} rounds", outcome.rounds);
 }
