@@ -174,9 +174,11 @@ fn inode(session: &mut Session<'_, '_>) -> Result<Option<(InodeNr, Special)>> {
     };
     // Restored into another special inode, it would be cleared for what it is there.
     if let Some(ino) = InodeNr::new(number).filter(|it| may_be_journal(session, *it))
+        && !session.gate.todo.has_restored_journal
         && let Some(file) = from_backup(session, ino)?
         && session.fix(&JOURNAL_MAP_LOST, place.clone(), &fault, "")?
     {
+        session.gate.todo.has_restored_journal = true;
         let mut file = file;
         session.put_special(ino, &mut file.inode)?;
         return Ok(Some((ino, file)));

@@ -12,6 +12,9 @@ pub(crate) struct Todo {
     pub(crate) homeless: BTreeSet<(GroupNr, u8)>,
     /// A copy of the superblock has taken the first one's place, or was asked about.
     pub(crate) has_used_copy: bool,
+    /// The journal's inode was restored from the superblock's copy of its map: once is enough, for what
+    /// pass 1 took away again is not in the inode.
+    pub(crate) has_restored_journal: bool,
     /// The journal was removed.
     pub(crate) journal: bool,
     /// The resize inode was cleared.

@@ -71,6 +71,20 @@ fn a_journal_that_is_no_file_becomes_one_where_it_is_kept() {
 }
 
 #[test]
+fn a_journal_that_its_copy_of_the_map_does_not_save_is_made_anew() {
+    expect("ext3-1k", &["journal-map-lost", "journal-anew"], |it| {
+        let mut double = 0;
+        it.inode(8, |inode| {
+            double = u32::from_le_bytes(inode[0x28 + 52..0x28 + 56].try_into().unwrap());
+        });
+        // Text in the place of a block of pointers: pass 1 clears the inode for it.
+        it.bytes[9000 * 1024..9001 * 1024].fill(0x53);
+        let at = double as usize * 1024 + 0x4C;
+        it.bytes[at..at + 4].copy_from_slice(&9000_u32.to_le_bytes());
+    });
+}
+
+#[test]
 fn a_journal_with_a_name_is_hidden() {
     for profile in ["ext3-1k", "ext4-4k"] {
         expect(profile, &["journal-visible", "entry-unused-inode"], |it| {
