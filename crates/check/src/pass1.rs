@@ -14,6 +14,7 @@ mod garbage;
 mod index;
 mod inline;
 mod inode;
+mod kind;
 mod map;
 mod scan;
 mod size;

@@ -11,19 +11,18 @@ use super::{
 };
 use crate::{
     Error, Place, Problem, Result,
-    facts::{Directory, Usage},
+    facts::Usage,
     problem::pass1::{
         CASEFOLD_FEATURE, CASEFOLD_NO_DIR, EA_INODE_KIND, EMPTY_DIRECTORY, EXTENTS_FEATURE,
-        EXTENTS_FLAG, FAST_SYMLINK_EXTENTS, IMAGIC_FLAG, IMMUTABLE, INODE_CHECKSUM, INODE_GARBAGE,
-        LOW_DTIME, MAP_OF_OTHERS, NO_EXTENTS_FLAG, SET_DTIME, SPECIAL_FLAGS, SPECIAL_SIZE,
-        ZERO_DTIME,
+        EXTENTS_FLAG, FAST_SYMLINK_EXTENTS, IMAGIC_FLAG, INODE_CHECKSUM, INODE_GARBAGE, LOW_DTIME,
+        MAP_OF_OTHERS, NO_EXTENTS_FLAG, SET_DTIME, ZERO_DTIME,
     },
 };
 use ext4_ondisk::{
     features::{Features, Incompat, RoCompat},
     inode::{FileType, InodeFlags, RawInode},
 };
-use ext4_units::{BlockNr, InodeNr};
+use ext4_units::InodeNr;
 use std::{borrow::Cow, fmt};
 use zerocopy::IntoBytes as _;
 
@@ -105,7 +104,6 @@ impl Check<'_> {
         FileType::of_mode(self.raw.i_mode.get())
     }
 
-    /// `i_size`, both halves, whatever the kind is.
     /// `i_size`; of a directory that may not be large the low half, as pass 2 clears the other.
     pub(super) fn size(&self) -> u64 {
         let is_low =
@@ -369,127 +367,6 @@ impl Check<'_> {
             && self.raw.l_i_blocks_high.get() != 0;
         self.found.is_odd |=
             self.raw.i_obso_faddr.get() != 0 || is_large_dir || has_high_acl || has_high_blocks;
-    }
-
-    /// What each kind may and must not have. True when nothing of it has blocks to look at.
-    fn by_kind(&mut self) -> Result<bool> {
-        match self.kind() {
-            FileType::Directory => {
-                let flags = self.flags();
-                self.found.directory = Some(Directory {
-                    is_encrypted: flags.contains(InodeFlags::ENCRYPT),
-                    is_casefolded: flags.contains(InodeFlags::CASEFOLD)
-                        && self.features.has_incompat(Incompat::CASEFOLD),
-                    generation: self.raw.i_generation.get(),
-                    ..Directory::default()
-                });
-            }
-            FileType::Regular => self.found.is_regular = true,
-            FileType::Symlink if self.is_good_symlink()? => {
-                self.found.is_symlink = true;
-                self.immutable()?;
-                return Ok(self.has_flag(InodeFlags::INLINE_DATA));
-            }
-            FileType::CharDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket
-                if self.is_good_device() =>
-            {
-                if self.flags().intersects(InodeFlags::EXTENTS | InodeFlags::INLINE_DATA)
-                    && self.fix(&SPECIAL_FLAGS, "", "")?
-                {
-                    self.clear_flags(InodeFlags::EXTENTS | InodeFlags::INLINE_DATA);
-                }
-                self.immutable()?;
-                if self.size() != 0 && self.fix(&SPECIAL_SIZE, self.size(), 0)? {
-                    self.set_size(0);
-                }
-            }
-            FileType::Unknown => {
-                self.found.is_bad_mode = true;
-                self.found.is_bad_kind = true;
-                self.found.is_odd = true;
-            }
-            _ => {
-                self.found.is_bad_kind = true;
-                self.found.is_odd = true;
-            }
-        }
-        Ok(false)
-    }
-
-    fn immutable(&mut self) -> Result<()> {
-        let flags = InodeFlags::IMMUTABLE | InodeFlags::APPEND;
-        if self.flags().intersects(flags) && self.fix(&IMMUTABLE, "", "")? {
-            self.clear_flags(flags);
-        }
-        Ok(())
-    }
-
-    /// Whether nothing speaks against a device, pipe or socket (`e2fsck_pass1_check_device_inode`).
-    fn is_good_device(&self) -> bool {
-        let is_marked = self.flags().intersects(InodeFlags::IMMUTABLE | InodeFlags::APPEND);
-        !self.flags().intersects(InodeFlags::INDEX | InodeFlags::EXTENTS)
-            && (!is_marked || self.raw.i_block[16..].iter().all(|it| *it == 0))
-    }
-
-    /// Whether a symlink's target is inside `i_block` (`ext2fs_is_fast_symlink`).
-    pub(super) fn is_fast_symlink(&self) -> bool {
-        self.kind() == FileType::Symlink && (1..60).contains(&self.size())
-    }
-
-    /// Whether a symlink is as it should be (`e2fsck_pass1_check_symlink`).
-    fn is_good_symlink(&mut self) -> Result<bool> {
-        let size = self.size();
-        if self.raw.i_size_high.get() != 0 || size == 0 || self.has_flag(InodeFlags::INDEX) {
-            return Ok(false);
-        }
-        if self.has_flag(InodeFlags::INLINE_DATA) {
-            let is_good = !self.has_flag(InodeFlags::EXTENTS)
-                && self.inline_room().is_some_and(|room| room == size);
-            return Ok(is_good);
-        }
-        let target = if self.is_fast_symlink() {
-            if self.has_flag(InodeFlags::EXTENTS) {
-                return Ok(false);
-            }
-            self.raw.i_block.to_vec()
-        } else {
-            let Some(blk) = self.only_block() else { return Ok(false) };
-            self.world.image.read(blk)?
-        };
-        let len = if self.has_flag(InodeFlags::ENCRYPT) {
-            usize::from(target[0]) + (usize::from(target[1]) << 8) + 2
-        } else {
-            target.iter().position(|it| *it == 0).unwrap_or(target.len())
-        };
-        Ok(len < target.len() && len as u64 == size)
-    }
-
-    /// The block of a symlink that has one.
-    fn only_block(&self) -> Option<BlockNr> {
-        let blk = if self.has_flag(InodeFlags::EXTENTS) {
-            let header = super::extents::header(&self.raw.i_block).ok()?;
-            if header.eh_entries.get() != 1 || header.eh_depth.get() != 0 {
-                return None;
-            }
-            let only = super::extents::leaf_entry(&self.raw.i_block, 0)?;
-            (only.ee_block.get() == 0 && only.len() == 1).then(|| only.start())?
-        } else {
-            // What other slots have is cleared with the map: outside of the filesystem, or too much for
-            // a symlink. It does not have to cost the target; more levels would.
-            let levels = (12..15).map(|slot| BlockNr(self.word(slot).into()));
-            let has_levels = levels.into_iter().any(|it| it.0 != 0 && self.world.is_block(it));
-            (!has_levels).then(|| BlockNr(self.word(0).into()))?
-        };
-        self.world.is_block(blk).then_some(blk)
-    }
-
-    /// Whether `i_block` is a target of just the length that the size says: whatever a damaged count of
-    /// blocks makes of it, it maps nothing.
-    fn holds_target(&self) -> bool {
-        let len = self.raw.i_block.iter().position(|it| *it == 0);
-        self.is_fast_symlink()
-            && !self.has_flag(InodeFlags::EXTENTS)
-            && len.is_some_and(|len| len as u64 == self.size())
     }
 
     /// Whether `i_block` maps blocks (`ext2fs_inode_has_valid_blocks2`).
