@@ -108,15 +108,14 @@ pub(super) fn find(
         let len = overlay.len();
         return Err(Error::NoSuperblock(format!("the device has only {len} bytes")));
     };
-    let fault = match judge(&primary, overlay.len()) {
-        Ok(sb) => {
-            let better = copy_with_descriptors(overlay, &primary, &sb)?;
-            let why = "the descriptors are those of a copy";
-            let taken = better.map(|copy| take(overlay, gate, &copy, why)).transpose()?;
-            return Ok(taken.flatten().unwrap_or(primary));
-        }
-        Err(fault) => fault,
-    };
+    let judged = judge(&primary, overlay.len());
+    if let Ok(_) | Err(Fault::Checksum(_)) = judged
+        && let Some(copy) = copy_with_descriptors(overlay, &primary)?
+        && let Some(raw) = take(overlay, gate, &copy, "the descriptors are those of a copy")?
+    {
+        return Ok(raw);
+    }
+    let Err(fault) = judged else { return Ok(primary) };
     if let Some(inodes) = fields::too_many_inodes(&primary) {
         gate.fix(&TOO_MANY_INODES, Place::what("superblock"), inodes, "")?;
     }
@@ -144,20 +143,16 @@ pub(super) fn find(
 }
 
 /// The copy with which more of the descriptors make sense than with the first superblock:
-/// that one is right by itself, but another filesystem's, or has another's UUID, sizes or features.
-fn copy_with_descriptors(
-    overlay: &Overlay,
-    primary: &RawSuperblock,
-    sb: &Superblock,
-) -> Result<Option<Copy>> {
-    let (good, all) = good_descriptors(overlay, sb)?;
+/// that one makes sense by itself, but is another filesystem's, or has another's UUID, sizes or features.
+fn copy_with_descriptors(overlay: &Overlay, primary: &RawSuperblock) -> Result<Option<Copy>> {
+    let Ok(sb) = Superblock::decode_unverified(primary) else { return Ok(None) };
+    let (good, all) = good_descriptors(overlay, &sb)?;
     if good == all {
         return Ok(None);
     }
     let Some(copy) = copies::best(overlay, Some(primary))? else { return Ok(None) };
     let Ok(other) = judge(&copy.raw, overlay.len()) else { return Ok(None) };
-    let is_better =
-        !copies::same_frame(&copy.raw, primary) && good_descriptors(overlay, &other)?.0 > good;
+    let is_better = good_descriptors(overlay, &other)?.0 > good;
     Ok(is_better.then_some(copy))
 }
 

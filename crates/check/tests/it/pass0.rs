@@ -219,6 +219,8 @@ fn a_lost_superblock_is_taken_from_a_copy() {
     expect("metabg-1k", &["superblock-damaged"], zero);
     expect("ext4-1k", &["superblock-damaged"], zero);
     expect("ext4-4k", &["superblock-checksum"], |it| it.bytes[1024 + 0x3FC] ^= 1);
+    // By another seed nothing that has a checksum would be right.
+    expect("ext4-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x61] ^= 0x20);
     // Every file below it was a reserved inode, and cleared.
     expect("noflex-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x54] ^= 0x20);
     expect("noflex-1k", &["superblock-copies"], |it| {
