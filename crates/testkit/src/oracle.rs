@@ -3,7 +3,7 @@
 //! Each call works on a file and touches nothing else. A tool that is missing is said aloud by
 //! [`skip_without`], never taken for a passed test.
 
-use crate::process::{Output, run};
+use crate::process::{Output, run, write_unforked};
 use anyhow::{Context, Result, bail};
 use ext4_blockdev::BlockDevice;
 use std::{
@@ -296,6 +296,10 @@ pub fn mke2fs_by_usage<S: AsRef<OsStr>>(
 
 /// Writes all bytes of a device into a new file, leaving holes for zeroes.
 pub fn save(device: &dyn BlockDevice, file: &Path) -> Result<()> {
+    write_unforked(|| save_holding(device, file))
+}
+
+fn save_holding(device: &dyn BlockDevice, file: &Path) -> Result<()> {
     use std::os::unix::fs::FileExt;
     const STEP: usize = 1 << 20;
     let out = fs::File::create(file).with_context(|| format!("create {}", file.display()))?;

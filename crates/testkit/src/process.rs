@@ -3,8 +3,9 @@
 use anyhow::{Context, Result};
 use std::{
     ffi::OsStr,
-    io::{Read, Write},
+    io::{self, Read, Write},
     process::{Child, Command, Stdio},
+    sync::{PoisonError, RwLock},
     thread,
     time::{Duration, Instant},
 };
@@ -63,6 +64,25 @@ pub(crate) const ENV: &[(&str, &str)] = &[
 /// The second since 1970 at which e2fsprogs believes to run.
 pub const FAKE_TIME: &str = "1700000000";
 
+/// Held by who writes an image, alone by who forks.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Starts a program while nobody is inside [`write_unforked`].
+///
+/// # Errors
+/// Those of [`Command::spawn`].
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
+    let _alone = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
+}
+
+/// Writes a file of which no child gets a descriptor: between fork and exec one has those of all
+/// threads, and a program that asks who has its image open for writing would find it.
+pub fn write_unforked<T>(write: impl FnOnce() -> T) -> T {
+    let _shared = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+    write()
+}
+
 /// Runs `program` to its end or for `limit` at most; then that child alone is killed.
 ///
 /// # Errors
@@ -77,11 +97,8 @@ pub fn run<S: AsRef<OsStr>>(
     let mut command = Command::new(program);
     command.args(args).envs(ENV.iter().copied()).envs(env.iter().copied());
     command.stdin(if stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("{program}: cannot be started"))?;
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = spawn(&mut command).with_context(|| format!("{program}: cannot be started"))?;
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let input = child.stdin.take();
     thread::scope(|scope| {

@@ -4,14 +4,14 @@
 use crate::{
     image::{Recipe, poison},
     oracle,
-    process::{self, Output},
+    process::{self, Output, spawn, write_unforked},
 };
 use std::{
     ffi::OsString,
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -149,7 +149,7 @@ impl Program {
         };
         let scratch = oracle::scratch().expect("a folder for the test");
         let file = scratch.path().join("disk.img");
-        fs::write(&file, &image.bytes()[..]).expect("write the image");
+        write_unforked(|| fs::write(&file, &image.bytes()[..])).expect("write the image");
         let mode = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
         };
@@ -160,7 +160,10 @@ impl Program {
             // Root may write to everything, so somebody else has to try.
             command.uid(NOBODY);
         }
-        let out = command.args((self.args)(&file)).output().expect("it can be started");
+        command.args((self.args)(&file)).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = spawn(&mut command).expect("it can be started");
+        let out = child.wait_with_output().expect("it comes to an end");
         let out = Output {
             code: out.status.code(),
             timed_out: false,
@@ -180,7 +183,7 @@ impl Program {
     fn leaves_alone(&self, bytes: &[u8], what: &str) -> Output {
         let scratch = oracle::scratch().expect("a folder for the test");
         let file = scratch.path().join("disk.img");
-        fs::write(&file, bytes).expect("write the file");
+        write_unforked(|| fs::write(&file, bytes)).expect("write the file");
         let out = self.run((self.args)(&file), b"");
         assert!(fs::read(&file).expect("read the file") == bytes, "{what}: changed");
         out
