@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
                 return run.show(&plan);
             }
             run.report.note(&plan);
-            if prompt.confirm(&format!("{}: do it", plan.image))? {
+            if prompt.confirm(&format!("{}: do it", plan.image), &run.stop)? {
                 run.show(&run.recover(&devices, false)?)
             } else {
                 Ok(plan.exit() | Exit::CANCELLED)

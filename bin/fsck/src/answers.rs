@@ -2,7 +2,7 @@
 
 use crate::{meter::Meter, watch::Watch};
 use ext4_check::{Answer, Answers, Finding, Pass};
-use ext4_cli::{CommonArgs, Failure, Progress, Prompt, Stop};
+use ext4_cli::{CommonArgs, Failure, Progress, Prompt, Reply, Stop};
 
 /// What a pass is called while it runs.
 const PASSES: [&str; 7] = [
@@ -68,9 +68,13 @@ impl Answers for Person<'_> {
         }
         self.take_bar();
         let question = format!("{finding}\n{}", finding.problem.fix);
-        match self.prompt.confirm(&question) {
-            Ok(true) => Answer::Yes,
-            Ok(false) => Answer::No,
+        match self.prompt.confirm_each(&question, self.stop) {
+            Ok(Reply::Yes) => Answer::Yes,
+            Ok(Reply::All) => {
+                self.is_yes = true;
+                Answer::Yes
+            }
+            Ok(Reply::No) => Answer::No,
             Err(failure) => {
                 self.failure = Some(failure);
                 Answer::Stop

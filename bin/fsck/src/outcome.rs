@@ -1,6 +1,7 @@
 //! What a check found and did, as text and as JSON.
 
 use crate::{
+    filesystem::Summary,
     rescue::Rescued,
     statistics::{Place, Statistics},
     watch::Timing,
@@ -140,10 +141,11 @@ pub struct Row {
 }
 
 impl Row {
-    /// Of a finding; `done` is whether it is really repaired.
-    pub fn new(it: &Finding, is_dry: bool) -> Self {
+    /// Of a finding in a run that writes nothing, or one that stops before it writes what it mended.
+    pub fn new(it: &Finding, is_dry: bool, is_stopped: bool) -> Self {
         let fix = it.problem.fix;
-        let done = match (it.is_fixed, is_dry) {
+        let is_fixed = it.is_fixed && !is_stopped;
+        let done = match (is_fixed, is_dry) {
             (true, false) => format!(": done: {fix}"),
             (true, true) => format!(": to do: {fix}"),
             (false, _) if fix.is_empty() => String::new(),
@@ -163,7 +165,7 @@ impl Row {
             found: it.found.clone(),
             expected: it.expected.clone(),
             fix,
-            done: it.is_fixed && !is_dry,
+            done: is_fixed && !is_dry,
             round: it.round,
             line,
         }
@@ -171,17 +173,26 @@ impl Row {
 }
 
 impl Outcome {
-    /// Takes what a check came to.
+    /// Takes what a check came to, or a check that stopped and of which nothing is written.
     pub fn add(&mut self, checked: &ext4_check::Outcome) {
-        self.findings = checked.findings.iter().map(|it| Row::new(it, self.dry_run)).collect();
+        let is_stopped = self.stopped_by.is_some();
+        let row = |it| Row::new(it, self.dry_run, is_stopped);
+        self.findings = checked.findings.iter().map(row).collect();
         self.findings_not_listed = checked.not_kept;
         self.bad = checked.bad;
-        self.fixed = checked.fixed;
-        self.left = checked.left;
+        (self.fixed, self.left) =
+            if is_stopped { (0, checked.bad) } else { (checked.fixed, checked.left) };
         self.rounds = checked.rounds;
         self.inodes = checked.inodes;
         self.blocks = checked.blocks;
         self.optimized = checked.optimized.map(Improved::from);
+    }
+
+    /// Takes the superblock's own counts, where nothing was counted.
+    pub(crate) fn take_counts(&mut self, summary: Option<Summary>) {
+        if let Some(summary) = summary {
+            (self.inodes, self.blocks) = (summary.inodes, summary.blocks);
+        }
     }
 
     /// Takes where files go on elsewhere.
@@ -276,6 +287,7 @@ impl fmt::Display for Outcome {
         }
         let state = match (self.is_bad(), self.dry_run, self.left) {
             _ if self.only_replayed => "not checked".to_owned(),
+            (false, true, _) if self.has_recovered() => "clean once that is done".to_owned(),
             (false, _, _) => "clean".to_owned(),
             (true, true, _) => format!("{}, nothing was written", many(self.fixed, "repair")),
             (true, false, 0) => many(self.fixed, "repair"),

@@ -64,9 +64,6 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let number = journal.as_ref().and_then(|it| u32::try_from(it.device_number()?).ok());
     let journal = journal.map(|it| it as Arc<dyn BlockDevice>);
     let mut outcome = Outcome { image: run.name.clone(), dry_run: args.no, ..Outcome::default() };
-    if args.preen && !args.is_forced() && run.may_skip(&*device, &mut outcome) {
-        return run.show(outcome);
-    }
     if let Some(path) = &args.rollback {
         return run.roll_back(path, &*device);
     }
@@ -81,6 +78,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let scopes =
         if args.has(Extended::JournalOnly) { filesystem::REPLAY } else { filesystem::BOTH };
     let (recovered, recovery) = filesystem::recover(&device, journal.as_ref(), now, scopes);
+    if args.preen && !args.is_forced() && run.may_skip(&*device, &recovery, &mut outcome) {
+        return run.show(outcome);
+    }
     outcome.replayed_transactions = recovery.transactions;
     outcome.cleaned_orphans = recovery.orphans;
     outcome.recovery_failed.clone_from(&recovery.failure);
@@ -148,6 +148,8 @@ struct Repair<'a> {
     /// Its journal, when that is on a device of its own.
     journal: Option<&'a Overlay>,
     checked: &'a ext4_check::Outcome,
+    /// Whether how it is written is worth a word: not of the mark that a stopped run leaves.
+    tells_way: bool,
 }
 
 struct Run<'a> {
@@ -171,15 +173,21 @@ impl Run<'_> {
         Ok(Arc::new(device))
     }
 
-    /// Whether the filesystem says that it is in order, so that an unattended run need not look.
-    fn may_skip(&self, device: &dyn BlockDevice, outcome: &mut Outcome) -> bool {
+    /// Whether the filesystem says that it is in order, so that an unattended run need not look. What
+    /// recovery cannot open, descriptors or the journal, is not believed: a mount would refuse it too.
+    fn may_skip(
+        &self,
+        device: &dyn BlockDevice,
+        recovery: &Recovery,
+        outcome: &mut Outcome,
+    ) -> bool {
         let Some(summary) = filesystem::summary(device, seconds()) else { return false };
-        if let Some(why) = summary.due {
+        if let Some(why) = summary.due.as_ref().or(recovery.failure.as_ref()) {
             self.report.note(format_args!("{}: checked, because {why}", self.name));
             return false;
         }
         outcome.skipped = true;
-        (outcome.inodes, outcome.blocks) = (summary.inodes, summary.blocks);
+        outcome.take_counts(Some(summary));
         true
     }
 
@@ -199,20 +207,22 @@ impl Run<'_> {
         let detail = self.args.timing > 1;
         outcome.timing = (self.args.timing > 0).then(|| person.watch.timing(detail));
         let terminal = person.failure.take();
+        if let Err(err @ Error::NeedsDecision(_)) = &result {
+            outcome.stopped_by = Some(err.to_string());
+        }
         outcome.add(&checked);
         if let Some(failure) = terminal {
             return Err(failure);
         }
         let (changes, journal) = match result {
             Ok(()) => (&**overlay, options.journal.as_ref().map(|it| &*it.overlay)),
-            Err(err @ Error::NeedsDecision(_)) => {
+            Err(Error::NeedsDecision(_)) => {
                 // What was replayed is kept: it is what the next mount would do anyway. Nothing else
                 // is, for halves of a repair may be worse than none; but the next unattended run looks
                 // again.
                 ext4_check::mark_unsound(&case.recovered.filesystem)
                     .map_err(|err| self.failure(&err))?;
-                outcome.stopped_by = Some(err.to_string());
-                outcome.fixed = 0;
+                outcome.take_counts(filesystem::summary(&case.recovered.filesystem, options.now));
                 (&case.recovered.filesystem, case.recovered.journal.as_ref())
             }
             Err(err) => return Err(self.failure(&err)),
@@ -228,7 +238,9 @@ impl Run<'_> {
         if let Some(folder) = self.args.rescue.as_ref().filter(|_| is_through) {
             outcome.rescue = rescue::save(folder, &self.name, &checked)?;
         }
-        self.finish(&Repair { case, overlay: changes, journal, checked: &checked })?;
+        let repair =
+            Repair { case, overlay: changes, journal, checked: &checked, tells_way: is_through };
+        self.finish(&repair)?;
         if let Some(survey) = &survey {
             if self.common.verbose > 0 {
                 outcome.statistics = Some(Statistics::from(survey));
@@ -262,17 +274,21 @@ impl Run<'_> {
         let InMemory { filesystem, journal } = &case.recovered;
         let checked = ext4_check::Outcome::default();
         let journal = journal.as_ref();
-        self.finish(&Repair { case, overlay: filesystem, journal, checked: &checked })?;
+        self.finish(&Repair {
+            case,
+            overlay: filesystem,
+            journal,
+            checked: &checked,
+            tells_way: true,
+        })?;
         outcome.only_replayed = true;
-        if let Some(summary) = filesystem::summary(filesystem, case.options.now) {
-            (outcome.inodes, outcome.blocks) = (summary.inodes, summary.blocks);
-        }
+        outcome.take_counts(filesystem::summary(filesystem, case.options.now));
         self.show(outcome)
     }
 
     /// Writes a repair, or keeps it as a plan.
     fn finish(&self, repair: &Repair<'_>) -> Result<(), Failure> {
-        let Repair { case, overlay, journal, checked } = repair;
+        let Repair { case, overlay, journal, checked, .. } = repair;
         let Case { device, options, .. } = case;
         let changes =
             Changes::new(overlay, &**device, checked).map_err(|err| self.failure(&err))?;
@@ -308,7 +324,10 @@ impl Run<'_> {
             self.carry_out(repair, &(Arc::clone(&rehearsal) as _))?;
             save_undo(path, &rehearsal)?;
         }
-        if let Way::Ordered(why) = self.carry_out(repair, device)? {
+        let way = self.carry_out(repair, device)?;
+        if let Way::Ordered(why) = way
+            && repair.tells_way
+        {
             self.report.note(format_args!("{}: not written as one transaction: {why}", self.name));
         }
         Ok(())

@@ -35,7 +35,8 @@ pub const SECTIONS: &[Section] = &[
             ),
             Para::Text(
                 "Unlike e2fsck(8), ext4-fsck checks also a filesystem that says it is clean; only -p \
-                 leaves it alone, unless -f is given.",
+                 leaves it alone, unless -f is given, a check is due, or its descriptors or its journal \
+                 cannot be read.",
             ),
         ],
     },
@@ -50,6 +51,10 @@ pub const SECTIONS: &[Section] = &[
                  leaves an image that a second run mends: first a mark that the filesystem is not in \
                  order, then blocks that nobody uses yet, then others, then those that were shared or \
                  logged, the superblock last.",
+            ),
+            Para::Text(
+                "Without -n, -y and -p each repair is a question on the terminal: y, n, or a for this one \
+                 and all that follow. Answers are kept in memory until the last one is given.",
             ),
             Para::Text(
                 "With --undo everything that is overwritten is kept in a file first; --rollback puts \
@@ -135,8 +140,8 @@ pub const SECTIONS: &[Section] = &[
     Section {
         title: "SIGNALS",
         body: &[Para::Text(
-            "SIGINT, SIGTERM and SIGHUP end the check; nothing is written. With -C, SIGUSR1 begins and \
-             SIGUSR2 ends the lines of progress.",
+            "SIGINT, SIGTERM and SIGHUP end the check, also at a question; nothing is written. With -C, \
+             SIGUSR1 begins and SIGUSR2 ends the lines of progress.",
         )],
     },
     Section {
@@ -177,7 +182,7 @@ pub const SECTIONS: &[Section] = &[
                 "The names of all problems.",
             ),
             Para::Example(
-                "ext4-fsck -n --plan fix.json disk.img && less fix.json && ext4-fsck --apply fix.json disk.img",
+                "ext4-fsck -n --plan fix.json disk.img; less fix.json; ext4-fsck --apply fix.json disk.img",
                 "Look at a repair first, then have that very one.",
             ),
             Para::Example(
@@ -185,7 +190,7 @@ pub const SECTIONS: &[Section] = &[
                 "Repair, and take it back.",
             ),
             Para::Example(
-                "ext4-fsck -n --rescue lost disk.img && jq '.inodes[].path' lost/index.json",
+                "ext4-fsck -n --rescue lost disk.img; jq '.inodes[].path' lost/index.json",
                 "Which files a repair would take something from; what it is lies in lost.",
             ),
             Para::Example(

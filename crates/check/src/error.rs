@@ -30,7 +30,7 @@ pub enum Error {
     #[error("stopped")]
     Stopped,
     /// Unattended repair met something that a person has to decide.
-    #[error("{0}: needs a decision, run without -p")]
+    #[error("{0}: needs a decision; run fsck manually, without -p")]
     NeedsDecision(String),
     /// No free block or inode is left for a repair.
     #[error("no free {0} is left for the repair")]

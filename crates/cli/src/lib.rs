@@ -21,7 +21,7 @@ pub use common_args::CommonArgs;
 pub use exit::Exit;
 pub use failure::Failure;
 pub use progress::Progress;
-pub use prompt::{Answer, Prompt};
+pub use prompt::{Answer, Prompt, Reply};
 pub use report::{Paint, Report};
 pub use signals::Stop;
 pub use size::parse_size;

@@ -81,3 +81,15 @@ fn without_room_for_the_folder_nothing_is_written() {
     assert!(scratch.bytes() == image.bytes()[..], "the image was written to");
     assert!(!is_there(&scratch.path("lost")), "half a folder is left");
 }
+
+#[test]
+fn a_plan_is_carried_out_behind_a_rescue_and_an_undo_file() {
+    let Some(image) = with_a_loss() else { return };
+    let scratch = Scratch::new(&image);
+    expect(&scratch.run(&["-n", "--plan", "@plan"]), 4);
+    expect(&scratch.run(&["--apply", "@plan", "--rescue", "@lost", "--undo", "@undo"]), 1);
+    assert!(scratch.is_clean());
+    assert!(fs::read(scratch.path("lost/inode-13/contents")).unwrap() == [8; 3000]);
+    expect(&scratch.run(&["--rollback", "@undo"]), 1);
+    assert!(scratch.bytes() == image.bytes()[..]);
+}
