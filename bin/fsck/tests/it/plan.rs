@@ -1,28 +1,18 @@
 //! A plan that is kept and carried out later.
 
 use crate::rig::{Scratch, damaged, expect, is_there};
-use ext4_ondisk::superblock::RawSuperblock;
-
-/// The bytes of an image with the times of the last check and write gone.
-fn timeless(mut bytes: Vec<u8>) -> Vec<u8> {
-    let raw = RawSuperblock::of_mut(&mut bytes[1024..]).unwrap();
-    raw.s_lastcheck.set(0);
-    raw.s_wtime.set(0);
-    raw.update_checksum();
-    bytes
-}
 
 #[test]
 fn a_plan_carried_out_leaves_what_a_repair_leaves() {
     let Some(image) = damaged() else { return };
     let planned = Scratch::new(&image);
-    expect(&planned.run(&["-n", "--plan", "@plan"]), 4);
+    expect(&planned.run_at_one_time(&["-n", "--plan", "@plan"]), 4);
     assert!(planned.bytes() == image.bytes()[..], "-n wrote something");
-    expect(&planned.run(&["--apply", "@plan"]), 1);
+    expect(&planned.run_at_one_time(&["--apply", "@plan"]), 1);
     let repaired = Scratch::new(&image);
-    expect(&repaired.run(&["-y"]), 1);
+    expect(&repaired.run_at_one_time(&["-y"]), 1);
     assert!(planned.is_clean() && repaired.is_clean());
-    let [a, b] = [planned, repaired].map(|it| timeless(it.bytes()));
+    let [a, b] = [planned, repaired].map(|it| it.bytes());
     let differ = a.iter().zip(&b).enumerate().filter(|(_, (a, b))| a != b).map(|(at, _)| at);
     assert_eq!(differ.take(9).collect::<Vec<usize>>(), [0_usize; 0]);
 }

@@ -59,11 +59,20 @@ impl Scratch {
 
     /// Runs the program on the image; `@name` stands for a file in the folder.
     pub(crate) fn run(&self, options: &[&str]) -> Output {
+        self.run_with(&[], options)
+    }
+
+    /// The same at a second that does not pass between two runs.
+    pub(crate) fn run_at_one_time(&self, options: &[&str]) -> Output {
+        self.run_with(&[("SOURCE_DATE_EPOCH", process::FAKE_TIME.as_ref())], options)
+    }
+
+    fn run_with(&self, env: &[(&str, &OsStr)], options: &[&str]) -> Output {
         let options = options.iter().map(|it| match it.strip_prefix('@') {
             Some(name) => self.path(name).into_os_string(),
             None => it.into(),
         });
-        run(options.chain([self.file.clone().into_os_string()]))
+        run_with(env, options.chain([self.file.clone().into_os_string()]))
     }
 
     /// Whether e2fsck finds nothing.
@@ -74,7 +83,11 @@ impl Scratch {
 
 /// Runs the program.
 pub(crate) fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
-    let out = process::run(EXE, args, &[], b"", Duration::from_mins(1)).unwrap();
+    run_with(&[], args)
+}
+
+fn run_with<S: AsRef<OsStr>>(env: &[(&str, &OsStr)], args: impl IntoIterator<Item = S>) -> Output {
+    let out = process::run(EXE, args, env, b"", Duration::from_mins(1)).unwrap();
     assert!(!out.timed_out, "it does not end");
     out
 }
