@@ -19,7 +19,8 @@ fn at_a_terminal(scratch: &Scratch, options: &str, keys: &[&str]) -> Option<Show
         eprintln!("skipped: no script to make a terminal");
         return None;
     }
-    let line = format!("'{EXE}' {options} '{}'", scratch.file.display());
+    // `exec`: a shell that waits would answer Ctrl-C itself and hide the program's exit code.
+    let line = format!("exec '{EXE}' {options} '{}'", scratch.file.display());
     let mut child = Command::new("timeout")
         .args(["60", "script", "-qec", &line, "/dev/null"])
         .stdin(Stdio::piped())
