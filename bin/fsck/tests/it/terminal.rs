@@ -23,6 +23,7 @@ fn at_a_terminal(scratch: &Scratch, options: &str, keys: &[&str]) -> Option<Show
     let line = format!("exec '{EXE}' {options} '{}'", scratch.file.display());
     let mut child = Command::new("timeout")
         .args(["60", "script", "-qec", &line, "/dev/null"])
+        .env("TERM", "xterm")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
