@@ -11,6 +11,7 @@ mod extra;
 mod found;
 mod frame;
 mod garbage;
+mod glance;
 mod index;
 mod inline;
 mod inode;

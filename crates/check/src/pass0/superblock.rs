@@ -33,7 +33,6 @@ const MAX_DESC_SIZE: u16 = 1024;
 /// Inodes that no quota can be in: bad blocks, root, boot loader, undelete, resize, journal, exclude,
 /// replica.
 const NOT_QUOTA: [u32; 8] = [1, 2, 5, 6, 7, 8, 9, 10];
-const HURD: u32 = 1;
 /// The only encoding of names that there is (`ext4_sb_encoding_map`).
 const UTF8_12_1: u16 = 1;
 /// `s_flags`: hashes take bytes as signed, as unsigned, and ext4 is under development.
@@ -171,11 +170,16 @@ impl Check<'_, '_> {
                 it.s_inode_size.set(128);
             })?;
         }
-        let is_of_hurd = self.raw.s_creator_os.get() == HURD;
+        let is_of_hurd = self.raw.s_creator_os.get() == RawSuperblock::OS_HURD;
         if is_of_hurd && self.has_linux_features() {
-            self.mend(&SUPERBLOCK_FIELD, format!("s_creator_os {HURD}"), 0, |it| {
-                it.s_creator_os.set(0);
-            })?;
+            self.mend(
+                &SUPERBLOCK_FIELD,
+                format!("s_creator_os {}", RawSuperblock::OS_HURD),
+                0,
+                |it| {
+                    it.s_creator_os.set(0);
+                },
+            )?;
         } else if is_of_hurd && self.has_incompat(Incompat::FILETYPE) {
             self.mend(&HURD_FILETYPE, "", "", |it| clear_incompat(it, Incompat::FILETYPE))?;
         }

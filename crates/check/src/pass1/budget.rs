@@ -56,6 +56,11 @@ impl Budget {
         Self { spent: AtomicU64::new(0), limit, named: Some(Mutex::new(named)) }
     }
 
+    /// Whether inodes are looked at one after the other, and their maps compared.
+    pub(super) const fn is_in_order(&self) -> bool {
+        self.named.is_some()
+    }
+
     /// Charges for an entry or a block of a map that names a run of clusters. `owed` is what a thread
     /// has not paid yet; at the end of its scan it has to [`Budget::pay`] that.
     pub(super) fn spend(&self, owed: &mut u64, start: u64, len: u64) -> Step {

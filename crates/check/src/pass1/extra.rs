@@ -17,13 +17,6 @@ use ext4_ondisk::{
 use ext4_units::InodeNr;
 use zerocopy::FromBytes as _;
 
-/// Before this second, times behind the year 2310 are taken for times before 1970 that were
-/// encoded badly.
-const NEGATIVE_CUTOFF: u64 = 2 << 32;
-/// The year 2016, since when kernels have encoded them well: on a filesystem that is younger they
-/// are what they say, whatever e2fsck 1.47.0 makes of them.
-const WELL_ENCODED: u32 = 1_451_606_400;
-
 impl Check<'_> {
     /// Checks what is behind the first 128 bytes (`check_inode_extra_space`).
     pub(super) fn extra_space(&mut self) -> Result<()> {
@@ -57,8 +50,7 @@ impl Check<'_> {
 
     /// Times that can only be mistakes of kernels of old.
     fn times(&mut self) -> Result<()> {
-        let born = self.world.raw.s_mkfs_time.get();
-        if self.world.now >= NEGATIVE_CUTOFF || born >= WELL_ENCODED {
+        if !self.world.has_old_times() {
             return Ok(());
         }
         let end = 128 + self.extra_isize();

@@ -10,7 +10,7 @@ use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
 use std::collections::BTreeMap;
 
 /// What one inode brings.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a set that the inode is in, or not")]
 pub(super) struct Found {
     /// The inode is in use.
@@ -56,6 +56,14 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Claims a run of clusters.
+    pub(super) fn claim(&mut self, start: u64, len: u64) {
+        match self.claims.last_mut() {
+            Some((first, n)) if *first + *n == start => *n += len,
+            _ => self.claims.push((start, len)),
+        }
+    }
+
     /// Forgets everything but the room and the debt.
     pub(super) fn clear(&mut self) {
         self.is_used = false;
@@ -81,7 +89,7 @@ impl Found {
 }
 
 /// What a block of attributes brings to the first of its inodes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Attributes {
     /// `h_refcount`.
     pub(super) refcount: u32,

@@ -358,7 +358,7 @@ impl Check<'_> {
         let is_large_dir = self.kind() == FileType::Directory
             && self.raw.i_size_high.get() != 0
             && !features.has_incompat(Incompat::LARGEDIR);
-        let is_linux = self.world.raw.s_creator_os.get() != 1;
+        let is_linux = !self.world.is_hurd();
         let has_high_acl = is_linux
             && !features.has_incompat(Incompat::BIT64)
             && self.raw.l_i_file_acl_high.get() != 0;
@@ -465,9 +465,7 @@ impl Check<'_> {
 
     /// Whether no directory names the inode though its number is an ordinary one's.
     pub(super) fn is_hidden(&self) -> bool {
-        self.ino.get() >= self.world.geo.first_ino
-            && (self.world.sb.quota_inums[2] == Some(self.ino)
-                || self.world.sb.orphan_file_inum == Some(self.ino))
+        self.world.is_hidden(self.ino)
     }
 
     /// Whether most of the inodes around it make no sense either.

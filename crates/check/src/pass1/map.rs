@@ -31,7 +31,7 @@ pub(super) struct Map {
 }
 
 /// A map of blocks, for one that makes it a map of extents.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct OldMap {
     /// What is mapped.
     pub(crate) extents: Vec<Extent>,
@@ -65,10 +65,7 @@ impl Map {
 impl Check<'_> {
     /// Claims a run of clusters.
     pub(super) fn claim(&mut self, start: u64, len: u64) {
-        match self.found.claims.last_mut() {
-            Some((first, n)) if *first + *n == start => *n += len,
-            _ => self.found.claims.push((start, len)),
-        }
+        self.found.claim(start, len);
     }
 
     /// Pays for a block or an entry of the map that names these clusters.

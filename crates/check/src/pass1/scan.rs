@@ -7,6 +7,7 @@
 use super::{
     checksum_is_bad,
     found::{Found, Harvest},
+    glance,
     inode::{Check, Verdict},
     world::{Ask, Known, Nobody, World},
 };
@@ -61,9 +62,9 @@ pub(super) fn run(world: World<'_>, gate: &mut Gate<'_>, threads: usize) -> Resu
 /// One thread.
 fn work(shared: &Shared<'_>, mut tell: impl FnMut(u32) -> Result<()>) -> Result<Harvest> {
     let mut harvest = Harvest::default();
-    let mut scan = Scan::default();
     // One of its own, away from what other threads write.
     let world = shared.world;
+    let mut scan = Scan { may_glance: glance::is_possible(&world), ..Scan::default() };
     while !shared.is_over.load(Ordering::Relaxed) {
         let group = shared.next.fetch_add(1, Ordering::Relaxed);
         if group >= shared.world.geo.groups_count {
@@ -85,6 +86,8 @@ fn work(shared: &Shared<'_>, mut tell: impl FnMut(u32) -> Result<()>) -> Result<
 struct Scan {
     buffer: Vec<u8>,
     found: Found,
+    /// Most inodes need no more than a glance.
+    may_glance: bool,
 }
 
 /// Inodes at the start of a group's table that may be in use.
@@ -178,8 +181,14 @@ impl Scan {
         if is_ordinary && bytes.iter().all(|it| *it == 0) {
             return Ok(());
         }
-        let (bytes, found) = (Cow::Borrowed(bytes), &mut self.found);
-        match check(world, &mut Nobody, &harvest.attributes, ino, bytes, found) {
+        let found = &mut self.found;
+        found.clear();
+        if self.may_glance && glance::is_plain(world, ino, bytes, found)? {
+            debug_assert!(glance::brings_the_same(world, ino, bytes, found), "inode {ino}");
+            harvest.take(ino, found);
+            return Ok(());
+        }
+        match check(world, &mut Nobody, &harvest.attributes, ino, Cow::Borrowed(bytes), found) {
             Ok(_) => harvest.take(ino, found),
             Err(Error::Suspect) => harvest.suspects.push(ino),
             Err(other) => return Err(other),

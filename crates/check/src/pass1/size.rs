@@ -9,9 +9,15 @@ use ext4_ondisk::{
     features::{Incompat, RoCompat},
     inode::{FileType, InodeFlags},
 };
+use ext4_units::BlockSize;
 
 /// Sizes from here on need the feature large_file (`ext2fs_needs_large_file_feature`).
-const LARGE: u64 = 0x8000_0000;
+pub(super) const LARGE: u64 = 0x8000_0000;
+
+/// The largest size of a file that is mapped by extents.
+pub(super) fn largest_with_extents(size: BlockSize) -> u64 {
+    (1 << (32 + size.bits())) - 1
+}
 
 impl Check<'_> {
     /// Compares `i_size` with the map.
@@ -39,7 +45,7 @@ impl Check<'_> {
             let is_short =
                 map.last_written.is_some_and(|last| size < last << bits) && !self.may_exceed_size();
             let largest = if has_extents {
-                (1u64 << (32 + bits)) - 1
+                largest_with_extents(self.world.geo.block_size)
             } else {
                 let per = 1u64 << (bits - 2);
                 (12 + per + per * per + per * per * per).saturating_mul(1 << bits)
@@ -64,7 +70,7 @@ impl Check<'_> {
 
     /// Compares `i_blocks` with the clusters that were counted.
     pub(super) fn check_count(&mut self, map: &Map) -> Result<()> {
-        if self.world.raw.s_creator_os.get() == 1 {
+        if self.world.is_hurd() {
             return Ok(());
         }
         let is_huge = self.features.has_ro_compat(RoCompat::HUGE_FILE)

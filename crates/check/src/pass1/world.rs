@@ -15,6 +15,13 @@ use std::{
     fmt,
 };
 
+/// Before this second, times behind the year 2310 are taken for times before 1970 that were
+/// encoded badly.
+const NEGATIVE_CUTOFF: u64 = 2 << 32;
+/// The year 2016, since when kernels have encoded them well: on a filesystem that is younger they
+/// are what they say, whatever e2fsck 1.47.0 makes of them.
+const WELL_ENCODED: u32 = 1_451_606_400;
+
 /// What the check of an inode may look at. The same for all threads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct World<'w> {
@@ -52,6 +59,22 @@ impl World<'_> {
     /// The cluster of a block.
     pub(super) const fn cluster(&self, blk: u64) -> u64 {
         blk >> self.geo.cluster_ratio_bits
+    }
+
+    /// Whether inodes have fields of the Hurd where Linux has others.
+    pub(super) fn is_hurd(&self) -> bool {
+        self.raw.s_creator_os.get() == RawSuperblock::OS_HURD
+    }
+
+    /// Whether kernels that encoded times badly may have written to the filesystem.
+    pub(super) fn has_old_times(&self) -> bool {
+        self.now < NEGATIVE_CUTOFF && self.raw.s_mkfs_time.get() < WELL_ENCODED
+    }
+
+    /// Whether no directory names an inode though its number is an ordinary one's.
+    pub(super) fn is_hidden(&self, ino: InodeNr) -> bool {
+        ino.get() >= self.geo.first_ino
+            && (self.sb.quota_inums[2] == Some(ino) || self.sb.orphan_file_inum == Some(ino))
     }
 
     /// Where an inode is.

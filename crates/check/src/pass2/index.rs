@@ -113,16 +113,16 @@ impl<'v> Index<'v> {
             names.filter_map(fold::folded).for_each(|it| add(hasher.hash(&it).hash));
             return range;
         }
-        let (mut four, mut n) = ([&[][..]; 4], 0);
+        let (mut several, mut n) = ([&[][..]; 8], 0);
         for name in names {
-            four[n] = name;
+            several[n] = name;
             n += 1;
-            if n == four.len() {
-                hasher.hash_each(four).iter().for_each(|it| add(it.hash));
+            if n == several.len() {
+                hasher.hash_each(several).iter().for_each(|it| add(it.hash));
                 n = 0;
             }
         }
-        four[..n].iter().for_each(|it| add(hasher.hash(it).hash));
+        several[..n].iter().for_each(|it| add(hasher.hash(it).hash));
         range
     }
 

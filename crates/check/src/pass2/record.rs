@@ -68,18 +68,10 @@ impl<'b> Area<'b> {
     /// Whether two records may have the same name: false only when all of them are sound, their names
     /// are different, and none has a byte that no name has.
     pub(crate) fn may_have_twins(&self) -> bool {
-        let Some(n) = self.n_records() else { return true };
-        // Places of names, by hash: one step for each name, so a few more than that mean that somebody
-        // made names for this.
-        let n = n.max(1).next_power_of_two() * 2;
-        let mut few = [u16::MAX; 64];
-        let mut many = Vec::new();
-        let places = if n <= few.len() {
-            &mut few[..n]
-        } else {
-            many.resize(n, u16::MAX);
-            &mut many[..]
-        };
+        // Places of names, by hash: more than there can be records. One step for each name, so a few more
+        // than that mean that somebody made names for this.
+        let n = (self.len() / 8).max(1).next_power_of_two();
+        let mut places = vec![u16::MAX; n];
         let mut steps = 4 * n;
         let mut offset = 0;
         while offset < self.len() {
@@ -104,16 +96,6 @@ impl<'b> Area<'b> {
             places[at] = place;
         }
         false
-    }
-
-    /// How many records there are; `None` when one of them is not sound.
-    fn n_records(&self) -> Option<usize> {
-        let (mut n, mut offset) = (0, 0);
-        while offset < self.len() {
-            offset = self.fields(offset).filter(|it| self.is_sound(it))?.end();
-            n += 1;
-        }
-        Some(n)
     }
 
     pub(crate) fn name_mut(&mut self, it: &Fields) -> &mut [u8] {
@@ -220,11 +202,15 @@ fn hash(name: &[u8]) -> Option<u16> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const SLASHES: u64 = ONES * b'/' as u64;
     let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & ONES << 7 != 0;
+    let (whole, part) = name.as_chunks::<8>();
+    // The last word, where bytes are left: it reaches back over bytes of the one before if there is one.
+    let last = (!part.is_empty()).then(|| {
+        name.last_chunk()
+            .copied()
+            .unwrap_or_else(|| std::array::from_fn(|nr| part.get(nr).copied().unwrap_or(1)))
+    });
     let mut hash = name.len() as u64;
-    for chunk in name.chunks(8) {
-        let mut word = [1; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let word = u64::from_le_bytes(word);
+    for word in whole.iter().copied().chain(last).map(u64::from_le_bytes) {
         if has_zero(word) || has_zero(word ^ SLASHES) {
             return None;
         }

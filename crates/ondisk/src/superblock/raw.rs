@@ -267,6 +267,8 @@ impl RawSuperblock {
     pub const OFFSET: u64 = 1024;
     /// `s_magic` of every ext2, ext3 and ext4 filesystem.
     pub const MAGIC: u16 = 0xEF53;
+    /// `s_creator_os` of the Hurd, whose inodes have fields of their own (`EXT4_OS_HURD`).
+    pub const OS_HURD: u32 = 1;
     /// The error history, which a replay must not take back (`ext4_load_journal` saves the first
     /// part; the second has the codes, and the high bits of the times).
     pub const ERROR_HISTORY: [std::ops::Range<usize>; 2] = [0x194..0x200, 0x278..0x27C];
