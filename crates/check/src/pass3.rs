@@ -3,6 +3,7 @@
 use crate::{
     Pass, Place, Result,
     bits::Bits,
+    facts::Facts,
     problem::pass3::{DOTDOT, LOOPED, NO_ROOT, UNCONNECTED},
     session::Session,
 };
@@ -20,11 +21,11 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     }
     let result = session.lost_found().map(drop);
     session.tolerate(Place::inode(InodeNr::ROOT), result)?;
-    let all: Vec<InodeNr> = session.facts.directories.keys().collect();
-    let total = all.len() as u64;
     let mut done = Bits::default();
     done.insert(InodeNr::ROOT.get().into());
-    for (nr, dir) in (0..).zip(all) {
+    let rest = walk_down(&session.facts, &mut done);
+    let total = rest.len() as u64;
+    for (nr, dir) in (0..).zip(rest) {
         if nr % 4096 == 0 {
             session.gate.progress(Pass::Three, nr, total)?;
         }
@@ -34,14 +35,23 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     Ok(())
 }
 
+/// Adds to those that are known to be reached all whose parent is, and that lead back to it, as long as
+/// parents come before what is below them, as most do. What is left is for a closer look.
+fn walk_down(facts: &Facts, done: &mut Bits) -> Vec<InodeNr> {
+    let mut rest = Vec::new();
+    for (dir, known) in facts.directories.iter() {
+        let is_reached = known.parent.is_some_and(|it| done.contains(it.get().into()));
+        if is_reached && known.dotdot == known.parent && dir != InodeNr::ROOT {
+            done.insert(dir.get().into());
+        } else {
+            rest.push(dir);
+        }
+    }
+    rest
+}
+
 /// Follows the names upwards from a directory, up to one that is known to be reached.
 fn connect(session: &mut Session<'_, '_>, dir: InodeNr, done: &mut Bits) -> Result<()> {
-    // Most have a parent that was looked at before.
-    let parent = session.facts.directories.get(dir).and_then(|it| it.parent);
-    if parent.is_some_and(|it| done.contains(it.get().into())) {
-        done.insert(dir.get().into());
-        return Ok(());
-    }
     let mut way = Vec::new();
     let mut on_way = BTreeSet::new();
     let mut at = dir;

@@ -24,7 +24,7 @@ use zerocopy::IntoBytes as _;
 /// Links that can be counted (`EXT4_LINK_MAX`).
 const LINK_MAX: u32 = 65_000;
 
-/// Looks at every inode in use that has not one name and one link, as most have.
+/// Looks at every inode in use that has not as many names as links, as most have.
 pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     // A name in lost+found may take an inode for lost+found itself: the list stays as it was.
     let inodes = uncommon(&session.facts);
@@ -58,11 +58,15 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     Ok(())
 }
 
-/// Inodes in use with other counts than one name and one link, and those that hold values of
-/// attributes, which have no name.
+/// Inodes in use with another number of names than of links, or with none or very many, and those that
+/// hold values of attributes, which have no name.
 fn uncommon(facts: &Facts) -> Bits {
     let mut inodes = facts.inodes.without(&facts.named);
-    let counted = facts.links.keys().chain(facts.names.keys()).map(|it| it.get().into());
+    let counted = facts.links.beside(&facts.names).filter_map(|(ino, links, names)| {
+        let links = links.map_or(1, |it| u32::from(*it));
+        let names = names.copied().unwrap_or_else(|| facts.names_of(ino));
+        (links != names || names > LINK_MAX).then_some(ino.get().into())
+    });
     for nr in counted.chain(facts.ea_inodes.iter()) {
         if facts.inodes.contains(nr) {
             inodes.insert(nr);

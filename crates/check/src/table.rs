@@ -4,29 +4,38 @@
 use ext4_units::InodeNr;
 use std::{collections::BTreeMap, iter};
 
+/// Numbers that share an entry of [`Table::first`].
+const STEP: u32 = 64;
+
 /// What is known of inodes, by number: a sorted list, and a tree for the few that come out of order.
 ///
-/// Four bytes and a value for each inode, found by a binary search.
+/// Four bytes and a value for each inode, and four for each 64 numbers; found by a binary search among
+/// those.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<T> {
     /// In ascending order.
     keys: Vec<InodeNr>,
     /// `None` for those that were removed.
     values: Vec<Option<T>>,
+    /// Where in the list the numbers from each multiple of [`STEP`] on begin.
+    first: Vec<u32>,
     /// Those that came when a greater number was there already, and have no place in the list.
     late: BTreeMap<InodeNr, T>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { keys: Vec::new(), values: Vec::new(), late: BTreeMap::new() }
+        Self { keys: Vec::new(), values: Vec::new(), first: Vec::new(), late: BTreeMap::new() }
     }
 }
 
 impl<T> Table<T> {
     /// The place of a number in the list.
     fn place(&self, ino: InodeNr) -> Option<usize> {
-        self.keys.binary_search(&ino).ok()
+        let step = (ino.get() / STEP) as usize;
+        let from = *self.first.get(step)? as usize;
+        let to = self.first.get(step + 1).map_or(self.keys.len(), |it| *it as usize);
+        Some(from + self.keys.get(from..to)?.binary_search(&ino).ok()?)
     }
 
     pub(crate) fn get(&self, ino: InodeNr) -> Option<&T> {
@@ -49,6 +58,10 @@ impl<T> Table<T> {
 
     pub(crate) fn insert(&mut self, ino: InodeNr, value: T) {
         if self.keys.last().is_none_or(|last| *last < ino) {
+            // As many as there are numbers of inodes at most.
+            let here = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+            let steps = (ino.get() / STEP) as usize + 1;
+            self.first.resize(steps.max(self.first.len()), here);
             self.keys.push(ino);
             self.values.push(Some(value));
         } else if let Some(at) = self.place(ino) {
@@ -70,6 +83,21 @@ impl<T> Table<T> {
         let listed = self.keys.iter().zip(&self.values);
         let listed = listed.filter_map(|(ino, value)| Some((*ino, value.as_ref()?)));
         in_order(listed, self.late.iter().map(|(ino, value)| (*ino, value)))
+    }
+
+    /// All numbers of two tables in order, and what each of them has.
+    pub(crate) fn beside<'t, U>(
+        &'t self,
+        other: &'t Table<U>,
+    ) -> impl Iterator<Item = (InodeNr, Option<&'t T>, Option<&'t U>)> {
+        let (mut a, mut b) = (self.iter().peekable(), other.iter().peekable());
+        iter::from_fn(move || {
+            let least =
+                [a.peek().map(|it| it.0), b.peek().map(|it| it.0)].into_iter().flatten().min()?;
+            let ours = a.next_if(|it| it.0 == least).map(|it| it.1);
+            let theirs = b.next_if(|it| it.0 == least).map(|it| it.1);
+            Some((least, ours, theirs))
+        })
     }
 
     /// All numbers, in order.
@@ -143,6 +171,11 @@ mod tests {
         for (nr, value) in table.iter() {
             let half = if nr.get() % 2 == 1 { &mut odd } else { &mut even };
             half.insert(nr, *value);
+        }
+        let both: Vec<_> = odd.beside(&even).collect();
+        assert!(both.iter().map(|it| it.0).eq(table.keys()));
+        for (nr, ours, theirs) in both {
+            assert_eq!((ours, theirs), (odd.get(nr), even.get(nr)));
         }
         odd.merge(even);
         assert!(odd.iter().eq(table.iter()));
