@@ -1,7 +1,7 @@
 //! What the passes learn of the filesystem, kept small: the only state that goes from one pass to
 //! the next besides the overlay.
 
-use crate::{bits::Bits, table::Table};
+use crate::{bits::Bits, names::Names, table::Table};
 use ext4_units::{BlockNr, BlockRange, InodeNr};
 use std::collections::BTreeMap;
 
@@ -33,10 +33,8 @@ pub(crate) struct Facts {
     pub(crate) odd: Bits,
     /// `i_links_count` of each inode in use, where it is not 1.
     pub(crate) links: Table<u16>,
-    /// Names found for each inode, where it is not 1 (pass 2); absent from `named` means none.
-    pub(crate) names: Table<u32>,
-    /// Inodes with at least one name.
-    pub(crate) named: Bits,
+    /// Names that were found (pass 2).
+    pub(crate) names: Names,
     /// Attribute blocks: references found, and the count in the block's header.
     pub(crate) xattr_blocks: BTreeMap<BlockNr, XattrBlock>,
     /// Attribute values in inodes of their own: references found.
@@ -59,33 +57,6 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Counts one more name for an inode.
-    pub(crate) fn count_name(&mut self, ino: InodeNr) {
-        if !self.named.insert(ino.get().into()) {
-            match self.names.get_mut(ino) {
-                Some(names) => *names = names.saturating_add(1),
-                None => self.names.insert(ino, 2),
-            }
-        }
-    }
-
-    /// Counts one name less for an inode.
-    pub(crate) fn uncount_name(&mut self, ino: InodeNr) {
-        match self.names.get_mut(ino) {
-            Some(names) if *names > 2 => *names -= 1,
-            Some(_) => self.names.remove(ino),
-            None => {
-                self.named.remove(ino.get().into());
-            }
-        }
-    }
-
-    /// Names that were counted for an inode.
-    pub(crate) fn names_of(&self, ino: InodeNr) -> u32 {
-        let one = u32::from(self.named.contains(ino.get().into()));
-        self.names.get(ino).copied().unwrap_or(one)
-    }
-
     /// `i_links_count` of an inode in use.
     pub(crate) fn links_of(&self, ino: InodeNr) -> u16 {
         self.links.get(ino).copied().unwrap_or(1)

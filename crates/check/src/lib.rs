@@ -18,6 +18,7 @@ mod finish;
 mod gate;
 mod history;
 mod image;
+mod names;
 mod optimize;
 mod pass0;
 mod pass1;

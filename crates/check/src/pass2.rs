@@ -43,9 +43,9 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
         session.gate.progress(Pass::Two, (nr * PART) as u64, total)?;
         // The host reads what comes next while this is looked at.
         prefetch(session, all.chunks(PART).nth(nr + 1).unwrap_or_default());
-        for (dir, contents) in
-            scan::run(view_of(session), part, session.threads)?.iter().flat_map(Batch::iter)
-        {
+        let (batches, names) = scan::run(view_of(session), part, session.threads)?;
+        session.facts.names.merge(names);
+        for (dir, contents) in batches.iter().flat_map(Batch::iter) {
             match contents {
                 Some(it) if is_first_parent(session, it.children) => merge(session, dir, it),
                 _ => suspects.push(dir),
@@ -86,8 +86,8 @@ fn is_first_parent(session: &Session<'_, '_>, children: &[InodeNr]) -> bool {
 
 /// Takes what a directory came to into the facts.
 fn merge(session: &mut Session<'_, '_>, dir: InodeNr, contents: Contents<'_>) {
-    for ino in contents.names.iter().filter_map(|it| InodeNr::new(*it)) {
-        session.facts.count_name(ino);
+    for ino in contents.names {
+        session.facts.names.add(*ino);
     }
     for child in contents.children {
         if let Some(known) = session.facts.directories.get_mut(*child) {
@@ -142,8 +142,8 @@ fn mend(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
         let result = session.rebuild_directory(dir);
         if result.is_ok() && report.names.is_empty() && !known.is_inline {
             // It had neither, and has them now.
-            session.facts.count_name(dir);
-            session.facts.count_name(InodeNr::ROOT);
+            session.facts.names.add(dir);
+            session.facts.names.add(InodeNr::ROOT);
             if let Some(known) = session.facts.directories.get_mut(dir) {
                 known.dotdot = Some(InodeNr::ROOT);
             }

@@ -42,14 +42,14 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
             if !value_of_attribute(session, ino)? {
                 continue;
             }
-        } else if session.facts.names_of(ino) == 0 {
+        } else if session.facts.names.of(ino) == 0 {
             // What had no room in lost+found in a round before has none in this one.
             if session.gate.is_left(&REPAIR_FAILED, &Place::inode(ino)) {
                 continue;
             }
             let result = attach(session, ino).map(drop);
             session.tolerate(Place::inode(ino), result)?;
-            if session.facts.names_of(ino) == 0 {
+            if session.facts.names.of(ino) == 0 {
                 continue;
             }
         }
@@ -61,10 +61,10 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
 /// Inodes in use with another number of names than of links, or with none or very many, and those that
 /// hold values of attributes, which have no name.
 fn uncommon(facts: &Facts) -> Bits {
-    let mut inodes = facts.inodes.without(&facts.named);
-    let counted = facts.links.beside(&facts.names).filter_map(|(ino, links, names)| {
+    let mut inodes = facts.inodes.without(&facts.names.some);
+    let counted = facts.links.beside(&facts.names.more).filter_map(|(ino, links, names)| {
         let links = links.map_or(1, |it| u32::from(*it));
-        let names = names.copied().unwrap_or_else(|| facts.names_of(ino));
+        let names = names.copied().unwrap_or_else(|| facts.names.of(ino));
         (links != names || names > LINK_MAX).then_some(ino.get().into())
     });
     for nr in counted.chain(facts.ea_inodes.iter()) {
@@ -118,7 +118,7 @@ fn value_of_attribute(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<boo
     let (mut bytes, mut raw) = read(session, ino)?;
     let place = Place::inode(ino);
     if expected == 0 {
-        if session.facts.names_of(ino) > 0 {
+        if session.facts.names.of(ino) > 0 {
             if session.fix(&EA_INODE_FLAG, place, "", "")? {
                 raw.i_flags.set(raw.i_flags.get() & !InodeFlags::EA_INODE.bits());
                 write(session, ino, &mut bytes, &raw)?;
@@ -141,7 +141,7 @@ fn value_of_attribute(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<boo
 /// Compares the count with the names.
 fn count(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<()> {
     let found = session.facts.links_of(ino);
-    let names = session.facts.names_of(ino);
+    let names = session.facts.names.of(ino);
     let is_directory = session.facts.directories.contains(ino);
     let place = Place::inode(ino);
     let mut expected = names;

@@ -245,7 +245,7 @@ impl Entries<'_, '_> {
     }
 
     fn count(&mut self, ino: u32) {
-        self.report.names.push(ino);
+        self.report.names.extend(InodeNr::new(ino));
     }
 
     fn clear(&mut self, area: &mut Area<'_>, it: &Fields) {

@@ -32,7 +32,7 @@ pub(crate) fn check(
     let (size, inodes) = (view.geo.block_size, view.geo.inodes_count);
     let parent = u32::from_le_bytes([0, 1, 2, 3].map(|at| raw.i_block[at]));
     report.dotdot = InodeNr::new(parent);
-    report.names.extend([dir.get(), parent]);
+    report.names.extend([Some(dir), report.dotdot].into_iter().flatten());
     let mut is_changed = false;
     let place = Place::inode(dir).at_lblk(0_u32);
     let mut run = |area: &mut [u8], offset: usize, ask: &mut Ask<'_>| {

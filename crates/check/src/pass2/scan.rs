@@ -5,7 +5,7 @@ use super::{
     directory,
     view::{self, Report, View},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, names::Names};
 use ext4_units::InodeNr;
 use std::{
     ops::Range,
@@ -17,10 +17,13 @@ const BATCH: usize = 32;
 
 /// What the scan of some directories came to. One for many of them: what each came to is small, and
 /// to ask for memory is not.
+///
+/// The names in a directory without directories count at once. Those in another one may be looked at
+/// once more, when a directory in it turns out to have a name elsewhere.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     directories: Vec<Scanned>,
-    names: Vec<u32>,
+    names: Vec<InodeNr>,
     children: Vec<InodeNr>,
 }
 
@@ -37,8 +40,8 @@ struct Scanned {
 /// What is in a directory without a fault.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contents<'b> {
-    /// Inodes that have a name in it, `.` and `..` included.
-    pub(super) names: &'b [u32],
+    /// Inodes that have a name in it, `.` and `..` included, where they were not counted.
+    pub(super) names: &'b [InodeNr],
     /// Directories among them, without `.` and `..`.
     pub(super) children: &'b [InodeNr],
     /// Where `..` leads.
@@ -56,9 +59,11 @@ impl Batch {
         })
     }
 
-    fn add(&mut self, dir: InodeNr, is_suspect: bool, report: &Report) {
+    fn add(&mut self, dir: InodeNr, is_suspect: bool, report: &Report, counted: &mut Names) {
         let (names, children) = (self.names.len(), self.children.len());
-        if !is_suspect {
+        if !is_suspect && report.children.is_empty() {
+            report.names.iter().for_each(|it| counted.add(*it));
+        } else if !is_suspect {
             self.names.extend(&report.names);
             self.children.extend(&report.children);
         }
@@ -72,32 +77,36 @@ impl Batch {
     }
 }
 
-/// What these directories came to, in their order.
-pub(super) fn run(view: View<'_>, dirs: &[InodeNr], threads: usize) -> Result<Vec<Batch>> {
+/// What these directories came to, in their order, and the names that were counted.
+pub(super) fn run(view: View<'_>, dirs: &[InodeNr], threads: usize) -> Result<(Vec<Batch>, Names)> {
     let next = AtomicUsize::new(0);
     let batches: Vec<&[InodeNr]> = dirs.chunks(BATCH).collect();
     let work = || {
-        let mut done = Vec::new();
+        let (mut done, mut counted) = (Vec::new(), Names::default());
         let (mut room, mut report) = (Vec::new(), Report::default());
         loop {
             let nr = next.fetch_add(1, Ordering::Relaxed);
-            let Some(batch) = batches.get(nr) else { return done };
-            done.push((nr, scan(view, batch, &mut room, &mut report)));
+            let Some(batch) = batches.get(nr) else { return (done, counted) };
+            done.push((nr, scan(view, batch, &mut room, &mut report, &mut counted)));
         }
     };
-    let mut done = std::thread::scope(|scope| {
+    let (mut done, counted) = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
+        let (mut done, mut counted) = work();
         for other in others {
             match other.join() {
-                Ok(part) => done.extend(part),
+                Ok((theirs, names)) => {
+                    done.extend(theirs);
+                    counted.merge(names);
+                }
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        done
+        (done, counted)
     });
     done.sort_by_key(|it| it.0);
-    done.into_iter().map(|it| it.1).collect()
+    let batches: Result<Vec<_>> = done.into_iter().map(|it| it.1).collect();
+    Ok((batches?, counted))
 }
 
 fn scan(
@@ -105,14 +114,15 @@ fn scan(
     dirs: &[InodeNr],
     room: &mut Vec<u8>,
     report: &mut Report,
+    counted: &mut Names,
 ) -> Result<Batch> {
     let mut batch = Batch::default();
     for &dir in dirs {
         let Some(known) = view.facts.directories.get(dir) else { continue };
         report.clear();
         match directory::check(view, dir, known, &mut view::suspect, report, room) {
-            Ok(()) => batch.add(dir, false, report),
-            Err(Error::Suspect) => batch.add(dir, true, report),
+            Ok(()) => batch.add(dir, false, report, counted),
+            Err(Error::Suspect) => batch.add(dir, true, report, counted),
             Err(other) => return Err(other),
         }
     }

@@ -39,7 +39,7 @@ pub(crate) struct View<'v> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     /// Inodes that have a name in it, `.` and `..` included, in their order.
-    pub(crate) names: Vec<u32>,
+    pub(crate) names: Vec<InodeNr>,
     /// Directories among them, without `.` and `..`.
     pub(crate) children: BTreeSet<InodeNr>,
     /// Where `..` leads.

@@ -26,7 +26,7 @@ impl Session<'_, '_> {
         let outcome = ext4_dir::insert(&context, &mut file, name, ino, file_type)?;
         file.inode.flags.set(InodeFlags::INDEX, outcome.now_indexed);
         file.close()?;
-        self.facts.count_name(ino);
+        self.facts.names.add(ino);
         if let Some(known) = self.facts.directories.get_mut(dir) {
             known.is_indexed = outcome.now_indexed;
         }
@@ -72,8 +72,8 @@ impl Session<'_, '_> {
         file.write(lblk, block)?;
         file.close()?;
         // Its own `.`, and the `..` in it.
-        self.facts.count_name(ino);
-        self.facts.count_name(parent);
+        self.facts.names.add(ino);
+        self.facts.names.add(parent);
         self.facts.links.insert(ino, 2);
         Ok(())
     }
@@ -100,9 +100,9 @@ impl Session<'_, '_> {
         }
         file.close()?;
         if let Some(old) = old {
-            self.facts.uncount_name(old);
+            self.facts.names.remove(old);
         }
-        self.facts.count_name(parent);
+        self.facts.names.add(parent);
         if let Some(known) = self.facts.directories.get_mut(dir) {
             known.dotdot = Some(parent);
         }
@@ -135,7 +135,7 @@ impl Session<'_, '_> {
         }
         file.close()?;
         for _ in 0..removed {
-            self.facts.uncount_name(ino);
+            self.facts.names.remove(ino);
         }
         Ok(())
     }
