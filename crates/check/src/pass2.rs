@@ -12,6 +12,7 @@ mod inode;
 mod record;
 mod scan;
 mod view;
+mod window;
 
 use crate::{
     Error, Pass, Place, Result,
@@ -25,6 +26,7 @@ use ext4_ondisk::{
 use ext4_units::InodeNr;
 use scan::{Batch, Contents};
 use view::{Report, View};
+use window::Window;
 
 /// Directories whose scan is in memory at once.
 const PART: usize = 4096;
@@ -114,7 +116,7 @@ fn mend(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<()> {
     let gate = &mut *session.gate;
     let mut ask =
         |problem, place, found: String, expected: String| gate.fix(problem, place, found, expected);
-    directory::check(view, dir, &known, &mut ask, &mut report, &mut Vec::new())?;
+    directory::check(view, dir, &known, &mut ask, &mut report, &mut Window::default())?;
     if !report.hidden.is_empty() {
         for (group, is_all) in report.hidden {
             let desc = &mut session.descs[group.0 as usize];

@@ -6,6 +6,7 @@ use super::{
     inline,
     record::Area,
     view::{Ask, Report, View},
+    window::Window,
 };
 use crate::{
     Place, Result,
@@ -19,18 +20,14 @@ use ext4_ondisk::{
 };
 use ext4_units::{BlockRange, InodeNr, LogicalBlock};
 
-/// Bytes of a directory that are read at a time.
-const READ: u64 = 256 << 10;
-
 /// Checks a directory that pass 1 let pass. What is to be changed is in `report`; nothing is written.
-/// `room` is for blocks.
 pub(crate) fn check<'a>(
     view: View<'_>,
     dir: InodeNr,
     known: &Directory,
     ask: &'a mut Ask<'a>,
     report: &mut Report,
-    room: &mut Vec<u8>,
+    window: &mut Window,
 ) -> Result<()> {
     if known.is_inline {
         return inline::check(view, dir, ask, report, known);
@@ -42,9 +39,10 @@ pub(crate) fn check<'a>(
     for run in &known.runs {
         let mut left = *run;
         while left.blocks.len > 0 {
-            let n = read_first(view, left.blocks, room);
+            let read = window.read(view.image, left.blocks);
+            let n = (read.len() / size.len()) as u64;
             let places = (left.lblk..).zip(left.blocks.iter());
-            for ((lblk, blk), bytes) in places.zip(room.chunks_exact_mut(size.len())) {
+            for ((lblk, blk), bytes) in places.zip(read.chunks_exact_mut(size.len())) {
                 if lblk > next {
                     hole(dir, next..lblk, ask, report)?;
                 }
@@ -85,20 +83,6 @@ pub(crate) fn check<'a>(
         report.is_to_rebuild = index.check(ask)?;
     }
     Ok(())
-}
-
-/// Reads the first blocks of a run, and gives how many they are.
-fn read_first(view: View<'_>, run: BlockRange, room: &mut Vec<u8>) -> u64 {
-    let size = view.geo.block_size;
-    for n in [run.len.min(READ >> size.bits()), 1] {
-        if view.image.read_run_into(BlockRange::new(run.start, n), room).is_ok() {
-            return n;
-        }
-    }
-    // What cannot be read at all holds no names.
-    room.clear();
-    room.resize(size.len(), 0);
-    1
 }
 
 /// Blocks that are not there: the directory is made anew without them.

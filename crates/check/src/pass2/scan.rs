@@ -4,6 +4,7 @@
 use super::{
     directory,
     view::{self, Report, View},
+    window::Window,
 };
 use crate::{Error, Result, names::Names};
 use ext4_units::InodeNr;
@@ -83,11 +84,11 @@ pub(super) fn run(view: View<'_>, dirs: &[InodeNr], threads: usize) -> Result<(V
     let batches: Vec<&[InodeNr]> = dirs.chunks(BATCH).collect();
     let work = || {
         let (mut done, mut counted) = (Vec::new(), Names::default());
-        let (mut room, mut report) = (Vec::new(), Report::default());
+        let (mut window, mut report) = (Window::default(), Report::default());
         loop {
             let nr = next.fetch_add(1, Ordering::Relaxed);
             let Some(batch) = batches.get(nr) else { return (done, counted) };
-            done.push((nr, scan(view, batch, &mut room, &mut report, &mut counted)));
+            done.push((nr, scan(view, batch, &mut window, &mut report, &mut counted)));
         }
     };
     let (mut done, counted) = std::thread::scope(|scope| {
@@ -112,15 +113,18 @@ pub(super) fn run(view: View<'_>, dirs: &[InodeNr], threads: usize) -> Result<(V
 fn scan(
     view: View<'_>,
     dirs: &[InodeNr],
-    room: &mut Vec<u8>,
+    window: &mut Window,
     report: &mut Report,
     counted: &mut Names,
 ) -> Result<Batch> {
     let mut batch = Batch::default();
-    for &dir in dirs {
-        let Some(known) = view.facts.directories.get(dir) else { continue };
+    let all: Vec<_> =
+        dirs.iter().filter_map(|it| Some((*it, view.facts.directories.get(*it)?))).collect();
+    for (nr, &(dir, known)) in all.iter().enumerate() {
+        let coming = all.iter().skip(nr).flat_map(|it| &it.1.runs);
+        window.reach(view.image, coming.map(|it| it.blocks));
         report.clear();
-        match directory::check(view, dir, known, &mut view::suspect, report, room) {
+        match directory::check(view, dir, known, &mut view::suspect, report, window) {
             Ok(()) => batch.add(dir, false, report, counted),
             Err(Error::Suspect) => batch.add(dir, true, report, counted),
             Err(other) => return Err(other),
