@@ -3,6 +3,7 @@
 
 use crate::{bits::Bits, names::Names, table::Table};
 use ext4_units::{BlockNr, BlockRange, InodeNr};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// Facts from pass 1 on.
@@ -70,7 +71,7 @@ pub(crate) struct Directory {
     /// `i_size`.
     pub(crate) size: u64,
     /// Its blocks in logical order. Empty for one inside its inode.
-    pub(crate) runs: Vec<Run>,
+    pub(crate) runs: Runs,
     /// Its entries are inside the inode.
     pub(crate) is_inline: bool,
     /// It has the flag of an index, which passed pass 1.
@@ -86,6 +87,9 @@ pub(crate) struct Directory {
     /// The directory that has a name for it (pass 2).
     pub(crate) parent: Option<InodeNr>,
 }
+
+/// The runs of a directory: most have a single one, and need no memory besides.
+pub(crate) type Runs = SmallVec<[Run; 1]>;
 
 /// A run of a directory's blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use crate::{
     Pass, Place, Result,
-    facts::Run,
+    facts::{Run, Runs},
     pieces::{Piece, What, pieces},
     problem::pass1::{SHARED, SHARED_LEFT},
     repair::File,
@@ -239,7 +239,7 @@ fn copy(
         file.count_cluster();
     }
     let mut counted = None;
-    let mut runs: Vec<Run> = Vec::new();
+    let mut runs = Runs::new();
     let mut extents: Vec<Extent> = Vec::new();
     for (lblk, blk, unwritten) in blocks {
         if counted.replace(lblk >> bits) != Some(lblk >> bits) {

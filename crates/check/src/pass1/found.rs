@@ -3,7 +3,7 @@
 use super::{bad_blocks::Part, map::OldMap};
 use crate::{
     bits::Bits,
-    facts::{Directory, Facts, Run, Usage, XattrBlock},
+    facts::{Directory, Facts, Run, Runs, Usage, XattrBlock},
     table::Table,
 };
 use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
@@ -262,7 +262,7 @@ fn add_usage(total: &mut Usage, more: Usage) {
 }
 
 /// Adds blocks to the runs of a directory, to the last one where they continue it.
-pub(super) fn add_run(runs: &mut Vec<Run>, lblk: u64, blocks: BlockRange) {
+pub(super) fn add_run(runs: &mut Runs, lblk: u64, blocks: BlockRange) {
     if let Some(last) = runs.last_mut()
         && last.lblk + last.blocks.len == lblk
         && last.blocks.start.0 + last.blocks.len == blocks.start.0

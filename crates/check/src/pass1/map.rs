@@ -5,7 +5,7 @@ use super::{
     found::add_run,
     inode::Check,
 };
-use crate::{Error, Place, Result, facts::Run, problem::pass1::MISALIGNED};
+use crate::{Error, Place, Result, facts::Runs, problem::pass1::MISALIGNED};
 use ext4_ondisk::{extent::Extent, inode::FileType};
 use ext4_units::{BlockNr, BlockRange, LogicalBlock};
 
@@ -25,7 +25,7 @@ pub(super) struct Map {
     /// The device's block that was claimed last; 0 before the first.
     pub(super) previous: u64,
     /// The runs of a directory.
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Runs,
     /// What a map of blocks comes to as extents, where it is to be made one of extents.
     pub(super) blocks: OldMap,
 }

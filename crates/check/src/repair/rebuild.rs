@@ -4,7 +4,7 @@
 use super::File;
 use crate::{
     Error, Result,
-    facts::{Directory, Run},
+    facts::{Directory, Run, Runs},
     session::Session,
 };
 use ext4_dir::{Built, Fill, Member};
@@ -149,7 +149,7 @@ impl File<'_, '_, '_> {
         };
         free.sort_unstable_by_key(|it| it.start);
         let mut blocks = free.iter().flat_map(|run| run.iter());
-        let mut runs = Vec::new();
+        let mut runs = Runs::new();
         let mut kept = HashSet::new();
         // Into other blocks, so that a cut while they are written leaves the old ones; into the same
         // when there is one only, or when no others are free.
