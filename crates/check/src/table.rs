@@ -58,12 +58,7 @@ impl<T> Table<T> {
 
     pub(crate) fn insert(&mut self, ino: InodeNr, value: T) {
         if self.keys.last().is_none_or(|last| *last < ino) {
-            // As many as there are numbers of inodes at most.
-            let here = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
-            let steps = (ino.get() / STEP) as usize + 1;
-            self.first.resize(steps.max(self.first.len()), here);
-            self.keys.push(ino);
-            self.values.push(Some(value));
+            self.push(ino, Some(value));
         } else if let Some(at) = self.place(ino) {
             self.values[at] = Some(value);
         } else {
@@ -105,17 +100,36 @@ impl<T> Table<T> {
         self.iter().map(|it| it.0)
     }
 
-    /// Puts what two tables have into one; no number is in both.
-    pub(crate) fn merge(&mut self, other: Self) {
-        let (ours, theirs) = (std::mem::take(self).into_pairs(), other.into_pairs());
-        let pairs = in_order(ours, theirs);
-        pairs.for_each(|(ino, value)| self.insert(ino, value));
+    /// Adds to the list what has a greater number than all that are in it.
+    fn push(&mut self, ino: InodeNr, value: Option<T>) {
+        // As many as there are numbers of inodes at most.
+        let here = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        let steps = (ino.get() / STEP) as usize + 1;
+        if steps > self.first.len() {
+            self.first.resize(steps, here);
+        }
+        self.keys.push(ino);
+        self.values.push(value);
     }
 
-    fn into_pairs(self) -> impl Iterator<Item = (InodeNr, T)> {
-        let listed = self.keys.into_iter().zip(self.values);
-        let listed = listed.filter_map(|(ino, value)| Some((ino, value?)));
-        in_order(listed, self.late.into_iter())
+    /// Puts what two tables have into one; no number is in both.
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        let mut ours = std::mem::take(self);
+        self.late.append(&mut ours.late);
+        self.late.append(&mut other.late);
+        let [mut next, mut then] =
+            [ours, other].map(|it| (it.keys.into_iter(), it.values.into_iter()));
+        // Each in turn gives all that come before the first of the other: whole groups of inodes.
+        while next.0.len() + then.0.len() > 0 {
+            let n = match then.0.as_slice().first() {
+                Some(first) => next.0.as_slice().partition_point(|it| it < first),
+                None => next.0.len(),
+            };
+            for (ino, value) in next.0.by_ref().zip(next.1.by_ref()).take(n) {
+                self.push(ino, value);
+            }
+            std::mem::swap(&mut next, &mut then);
+        }
     }
 }
 
