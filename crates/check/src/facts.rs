@@ -45,6 +45,9 @@ pub(crate) struct Facts {
     /// Inodes in use that no directory names, and that are no attribute's value: quota of projects, the
     /// orphan file.
     pub(crate) hidden: Bits,
+    /// Inodes whose maps go to so much of what others have that they are not worth being read, and were
+    /// left.
+    pub(crate) unread: Bits,
     /// Whether a file is so large that the feature large_file is needed.
     pub(crate) has_large_file: bool,
     /// Whether a directory is so large that the feature largedir is needed.

@@ -87,7 +87,7 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
             session.gate.progress(Pass::One, nr, all.len() as u64)?;
         }
         let Some(ino) = u32::try_from(ino).ok().and_then(InodeNr::new) else { continue };
-        if sharers.last() == Some(&ino) {
+        if sharers.last() == Some(&ino) || session.facts.unread.contains(ino.get().into()) {
             continue;
         }
         let Ok(bytes) = session.read_inode(ino) else { continue };

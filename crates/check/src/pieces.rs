@@ -30,10 +30,11 @@ pub(crate) enum What {
     Attributes,
 }
 
-/// All pieces of an inode that pass 1 let pass, contents in the order of the file.
+/// All pieces of an inode that pass 1 let pass, contents in the order of the file. Each block of its map
+/// is a block of the device, and gone to once.
 pub(crate) fn pieces(image: &Image, geo: &Geometry, inode: &Inode) -> Vec<Piece> {
-    let (mut all, mut no_end) = (Vec::new(), u64::MAX);
-    walk(image, geo, inode, &mut no_end, &mut |it| all.push(it));
+    let (mut all, mut nodes_left) = (Vec::new(), image.n_blocks());
+    walk(image, geo, inode, &mut nodes_left, &mut |it| all.push(it));
     all
 }
 

@@ -115,6 +115,9 @@ pub fn survey(overlay: &Overlay, options: &Options, answers: &mut dyn Answers) -
         let Some(ino) = ino.filter(|it| *it == InodeNr::ROOT || it.get() >= first) else {
             continue;
         };
+        if session.facts.unread.contains(ino.get().into()) {
+            continue;
+        }
         let Ok(inode) = open(&session, ino) else { continue };
         survey.count(&inode, session.facts.links_of(ino));
         survey.look(&session, ino, &inode);

@@ -52,10 +52,7 @@ impl Check<'_> {
         if self.has_flag(InodeFlags::EXTENTS) {
             let mut map = Map::default();
             let walked = self.extents(&mut map);
-            if self.judge_walk(&map, walked)? == Verdict::Cleared {
-                return Ok(self.clear());
-            }
-            return Ok(Verdict::Kept);
+            return Ok(self.judge_walk(&map, walked)?.unwrap_or(Verdict::Kept));
         }
         let mut walk = Walk::default();
         let mut root = self.raw.i_block;

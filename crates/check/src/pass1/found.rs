@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) is_large: bool,
     /// A directory so large that it needs the feature largedir.
     pub(super) is_large_dir: bool,
+    /// Its map was left as it is without being read to the end.
+    pub(super) is_unread: bool,
     /// `i_links_count`.
     pub(super) links: u16,
     /// Runs of clusters it claims: start and length.
@@ -76,6 +78,7 @@ impl Found {
         self.is_ea_inode = false;
         self.is_large = false;
         self.is_large_dir = false;
+        self.is_unread = false;
         self.links = 0;
         self.claims.clear();
         self.misaligned.clear();
@@ -124,6 +127,7 @@ pub(super) struct Harvest {
     bad_kind: Bits,
     hidden: Bits,
     ea_inodes: Bits,
+    unread: Bits,
     has_large: bool,
     has_large_dir: bool,
     links: Table<u16>,
@@ -161,6 +165,7 @@ impl Harvest {
             (found.is_bad_mode, &mut self.bad_mode),
             (found.is_bad_kind, &mut self.bad_kind),
             (found.is_hidden, &mut self.hidden),
+            (found.is_unread, &mut self.unread),
         ] {
             if is_in {
                 set.insert(nr);
@@ -210,6 +215,7 @@ impl Harvest {
             (&mut self.bad_mode, other.bad_mode),
             (&mut self.bad_kind, other.bad_kind),
             (&mut self.hidden, other.hidden),
+            (&mut self.unread, other.unread),
         ] {
             ours.merge(theirs, &mut both);
         }
@@ -247,6 +253,7 @@ impl Harvest {
         facts.bad_kind = self.bad_kind;
         facts.hidden = self.hidden;
         facts.ea_inodes = self.ea_inodes;
+        facts.unread = self.unread;
         facts.has_large_file = self.has_large;
         facts.has_large_dir = self.has_large_dir;
         facts.links = self.links;

@@ -408,8 +408,8 @@ impl Check<'_> {
                 self.features.has_incompat(Incompat::EXTENTS) && self.has_flag(InodeFlags::EXTENTS);
             let walked =
                 if has_extents { self.extents(&mut map) } else { self.block_map(&mut map) };
-            if self.judge_walk(&map, walked)? == Verdict::Cleared {
-                return Ok(self.clear());
+            if let Some(verdict) = self.judge_walk(&map, walked)? {
+                return Ok(verdict);
             }
         }
         map.clusters += clusters;
@@ -438,11 +438,25 @@ impl Check<'_> {
         Ok(Verdict::Kept)
     }
 
-    /// What a walk over the map came to, also where it was not worth going on with.
-    pub(super) fn judge_walk(&mut self, map: &Map, walked: Result<Verdict>) -> Result<Verdict> {
-        let Err(Error::NotWorthIt) = walked else { return walked };
-        let is_cleared = self.fix(&MAP_OF_OTHERS, map.again, Budget::AGAIN)?;
-        Ok(if is_cleared { Verdict::Cleared } else { Verdict::Kept })
+    /// What a walk over the map came to, where that is the end: a tree that is none, or one that was not
+    /// worth going on with. Sizes and counts are then nobody's business.
+    pub(super) fn judge_walk(
+        &mut self,
+        map: &Map,
+        walked: Result<Verdict>,
+    ) -> Result<Option<Verdict>> {
+        match walked {
+            Ok(Verdict::Kept) => Ok(None),
+            Ok(Verdict::Cleared) => Ok(Some(self.clear())),
+            Err(Error::NotWorthIt) if self.fix(&MAP_OF_OTHERS, map.again, Budget::AGAIN)? => {
+                Ok(Some(self.clear()))
+            }
+            Err(Error::NotWorthIt) => {
+                self.found.is_unread = true;
+                Ok(Some(Verdict::Kept))
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// Space and inodes of the owner.
