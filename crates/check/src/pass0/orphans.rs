@@ -1,8 +1,9 @@
 //! The list of orphans and the orphan file, as far as they were not worked off before the check.
 
-use super::special::{self, Special};
+use super::special::{self, Allowance, Special};
 use crate::{
     Place, Problem, Result,
+    bits::Bits,
     problem::{
         pass0::{
             ORPHAN_CHAIN, ORPHAN_FILE_CHECKSUM, ORPHAN_FILE_HOLE, ORPHAN_FILE_MAGIC,
@@ -19,7 +20,6 @@ use ext4_ondisk::{
     orphan_file,
 };
 use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
-use std::collections::HashSet;
 
 /// Where `i_dtime` is in an inode.
 const DTIME: std::ops::Range<usize> = 0x14..0x18;
@@ -45,22 +45,22 @@ fn list(session: &mut Session<'_, '_>) -> Result<()> {
         return Ok(());
     }
     let mut listed = Vec::new();
-    let mut seen = HashSet::new();
+    let mut seen = Bits::default();
     let mut next = head;
     while next != 0 {
-        let Some(ino) = is_legal(session, next).filter(|_| seen.insert(next)) else { break };
-        let bytes = session.read_inode(ino)?;
-        next = RawInode::read(&bytes).i_dtime.get();
-        listed.push((ino, bytes));
+        let Some(ino) = is_legal(session, next).filter(|_| seen.insert(next.into())) else { break };
+        next = RawInode::read(&session.read_inode(ino)?).i_dtime.get();
+        listed.push(ino);
     }
-    for (ino, bytes) in &listed {
-        match special::mapped(session, *ino, bytes)? {
+    let mut allowance = Allowance::of(session);
+    for &ino in &listed {
+        match special::mapped(session, ino, &session.read_inode(ino)?, &mut allowance)? {
             Err(fault) => {
-                session.fix(&ORPHAN_ILLEGAL_BLOCK, Place::inode(*ino), fault, "")?;
+                session.fix(&ORPHAN_ILLEGAL_BLOCK, Place::inode(ino), fault, "")?;
             }
             Ok(runs) => {
                 if let Some(blk) = free_block(session, &runs)? {
-                    session.fix(&ORPHAN_FREE_BLOCK, Place::inode(*ino).at_block(blk), "", "")?;
+                    session.fix(&ORPHAN_FREE_BLOCK, Place::inode(ino).at_block(blk), "", "")?;
                 }
             }
         }
@@ -68,16 +68,15 @@ fn list(session: &mut Session<'_, '_>) -> Result<()> {
     let place = Place::what("superblock");
     let is_dropped = match listed.last() {
         None => session.fix(&ORPHAN_HEAD, place, head, "")?,
-        Some((last, _)) if next != 0 => {
-            session.fix(&ORPHAN_CHAIN, Place::inode(*last), next, "")?
-        }
+        Some(last) if next != 0 => session.fix(&ORPHAN_CHAIN, Place::inode(*last), next, "")?,
         Some(_) => session.fix(&ORPHANS_LEFT, place, format!("{} inodes", listed.len()), "")?,
     };
     if !is_dropped {
         return Ok(());
     }
     let now = (session.now & 0xFFFF_FFFF) as u32;
-    for (ino, mut bytes) in listed {
+    for ino in listed {
+        let mut bytes = session.read_inode(ino)?;
         // What was the next on the list is a time of deletion again.
         let is_deleted = RawInode::read(&bytes).i_links_count.get() == 0;
         let time = if is_deleted { now } else { 0 };

@@ -60,19 +60,10 @@ pub(super) fn runs(
         Ok(to) if blocks <= geo.blocks_count => LogicalBlock(to),
         _ => return Ok(Err(format!("{blocks} blocks, more than the filesystem has"))),
     };
-    let ctx = Context {
-        ino,
-        block_size: geo.block_size,
-        csum: session.format.seed(ino, inode.generation),
-        blocks: geo.all_blocks(),
-        zones: Arc::from([]),
-        checked: None,
-    };
-    let format =
-        if inode.flags.contains(InodeFlags::EXTENTS) { Format::Extents } else { Format::Indirect };
+    let ctx = context(session, ino, &inode);
     let nodes = Nodes::of(&session.image);
     let mut runs: Vec<BlockRange> = Vec::new();
-    for mapping in format.iter(&ctx, &inode.i_block, &nodes, LogicalBlock(0), to) {
+    for mapping in format(&inode).iter(&ctx, &inode.i_block, &nodes, LogicalBlock(0), to) {
         let mapping = match mapping {
             Ok(mapping) => mapping,
             Err(Error::Device(err)) => return Err(Error::Device(err)),
@@ -108,11 +99,33 @@ fn format(inode: &Inode) -> Format {
     if inode.flags.contains(InodeFlags::EXTENTS) { Format::Extents } else { Format::Indirect }
 }
 
+/// How much the maps that are asked for one after the other may name together: where nothing is damaged
+/// each block is in one of them.
+#[derive(Debug)]
+pub(crate) struct Allowance(u64);
+
+impl Allowance {
+    /// For any number of inodes.
+    pub(crate) fn of(session: &Session<'_, '_>) -> Self {
+        // A block, the mapping it is in and the hole before that; a hole in each inode.
+        let blocks = session.geo.blocks_count.saturating_mul(3);
+        Self(blocks.saturating_add(session.geo.inodes_count.into()))
+    }
+
+    /// Takes a mapping of so many blocks; false when that is more than there is.
+    fn take(&mut self, blocks: u64) -> bool {
+        let left = self.0.checked_sub(blocks.saturating_add(1));
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
 /// What an inode of any kind maps, holes allowed; else what is wrong with its map.
 pub(crate) fn mapped(
     session: &Session<'_, '_>,
     ino: InodeNr,
     bytes: &[u8],
+    allowance: &mut Allowance,
 ) -> Result<std::result::Result<Vec<BlockRange>, String>> {
     let inode = match Inode::decode_unverified(bytes, ino, &session.format) {
         Ok(inode) => inode,
@@ -131,16 +144,20 @@ pub(crate) fn mapped(
     };
     let mappings =
         format(&inode).iter(&ctx, &inode.i_block, &nodes, LogicalBlock(0), LogicalBlock(to));
-    // A walk that ends: no more pieces than the filesystem has blocks.
-    let most = usize::try_from(session.geo.blocks_count).unwrap_or(usize::MAX);
-    for mapping in mappings.take(most) {
+    for mapping in mappings {
         match mapping {
-            Ok(mapping) => match mapping.state {
-                State::Written(start) | State::Unwritten(start) => {
-                    runs.push(BlockRange::new(start, mapping.len.into()));
+            Ok(mapping) => {
+                let run = match mapping.state {
+                    State::Written(start) | State::Unwritten(start) => {
+                        Some(BlockRange::new(start, mapping.len.into()))
+                    }
+                    State::Hole => None,
+                };
+                if !allowance.take(run.map_or(0, |it| it.len)) {
+                    return Ok(Err("more blocks than the filesystem has".into()));
                 }
-                State::Hole => {}
-            },
+                runs.extend(run);
+            }
             Err(Error::Device(err)) => return Err(Error::Device(err)),
             Err(fault) => return Ok(Err(fault.to_string())),
         }

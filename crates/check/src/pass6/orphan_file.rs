@@ -129,7 +129,9 @@ fn anew(session: &mut Session<'_, '_>, ino: Option<InodeNr>) -> Result<()> {
         return seal(session, ino, file.inode.generation, &blocks);
     }
     if let Some(ino) = ino.filter(|&it| session.inode_place(it).is_some())
-        && let Ok(runs) = special::mapped(session, ino, &session.read_inode(ino)?)?
+        && let bytes = session.read_inode(ino)?
+        && let Ok(runs) =
+            special::mapped(session, ino, &bytes, &mut special::Allowance::of(session))?
     {
         for run in runs {
             session.give_run(run.start, run.len);

@@ -198,6 +198,33 @@ fn a_file_that_names_the_device_again_and_again_is_bounded() {
 }
 
 #[test]
+fn orphans_that_all_name_the_device_again_and_again_are_bounded() {
+    let Some(mut forge) = Forge::new() else { return };
+    let mut leaves = Vec::new();
+    for nr in 0..84 {
+        leaves.push((nr * 84 * 7000, 9001 + nr, 0));
+        let all: Vec<_> = (0..84).map(|it| ((nr * 84 + it) * 7000, 9100, 7000)).collect();
+        let leaf = node(0, 84, &all);
+        forge.block(9001 + nr)[..leaf.len()].copy_from_slice(&leaf);
+    }
+    let bytes = node(1, 84, &leaves);
+    forge.block(9000)[..bytes.len()].copy_from_slice(&bytes);
+    let frame = Frame::of(&forge.image);
+    for ino in 12..4000 {
+        forge.inode(ino, FILE, 4096, EXTENTS, &node(2, 4, &[(0, 9000, 0)]));
+        let next = frame.inode_at(InodeNr::new(ino).unwrap()) + 0x14;
+        set(&mut forge.bytes, next, if ino < 3999 { ino + 1 } else { 0 });
+    }
+    // No block is free, at which the look at a map would end.
+    for desc in &frame.descs {
+        forge.block(u32::try_from(desc.block_bitmap.0).unwrap()).fill(0xFF);
+    }
+    let image = with_superblock(&forge.done(), |sb| sb.s_last_orphan.set(12));
+    let (outcome, _) = bounded(&image);
+    assert!(outcome.findings.iter().any(|it| it.problem.id == "orphans-left"));
+}
+
+#[test]
 fn directories_that_all_have_one_block_of_entries_are_bounded() {
     let Some(mut forge) = Forge::new() else { return };
     let block = entries(&[(12, b"."), (2, b"..")], 13, b"abc", 80);

@@ -152,7 +152,7 @@ pub(crate) struct Frame {
     pub(crate) sb: Superblock,
     pub(crate) geo: Geometry,
     pub(crate) format: InodeFormat,
-    descs: Vec<GroupDesc>,
+    pub(crate) descs: Vec<GroupDesc>,
 }
 
 impl Frame {
