@@ -1,11 +1,17 @@
 //! lost+found: where what has no name gets one.
 
 use crate::{Error, Place, Result, problem::pass3, session::Session};
-use ext4_ondisk::inode::{FileType, InodeFlags};
+use ext4_ondisk::{
+    features::Compat,
+    inode::{FileType, InodeFlags},
+};
 use ext4_units::InodeNr;
 
 /// Its name in the root directory.
 const NAME: &[u8] = b"lost+found";
+
+/// Blocks from which on it is worth an index.
+const LARGE: u64 = 32;
 
 /// What there is of lost+found.
 enum LostFound {
@@ -22,6 +28,7 @@ impl Session<'_, '_> {
     /// none may be made.
     pub(crate) fn reconnect(&mut self, ino: InodeNr, file_type: FileType) -> Result<bool> {
         let Some(dir) = self.lost_found()? else { return Ok(false) };
+        self.index_when_large(dir)?;
         let mut name = format!("#{ino}");
         // Somebody may have the name already: the first that is free.
         let mut nr = 0_u32;
@@ -31,6 +38,22 @@ impl Session<'_, '_> {
         }
         self.add_name(dir, name.as_bytes(), ino, file_type)?;
         Ok(true)
+    }
+
+    /// Gives lost+found an index when it has become large: without one, each name is looked for in all of
+    /// those that are there already.
+    fn index_when_large(&mut self, dir: InodeNr) -> Result<()> {
+        let Some(known) = self.facts.directories.get(dir) else { return Ok(()) };
+        let is_large = self.geo.block_size.blocks_for(known.size) >= LARGE;
+        let can_have = self.sb.features.has_compat(Compat::DIR_INDEX) && !known.is_inline;
+        if known.is_indexed || !is_large || !can_have {
+            return Ok(());
+        }
+        match self.rebuild_directory(dir) {
+            // Without room it stays as it is, and slow.
+            Err(Error::NoSpace(_)) => Ok(()),
+            done => done,
+        }
     }
 
     /// The directory lost+found, made if there is none.

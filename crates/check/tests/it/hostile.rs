@@ -1,7 +1,10 @@
 //! Images that were made to keep a check busy: every one comes to an end in a time, and in changes kept in
 //! memory, that the size of the device bounds; and to the same end for any number of threads.
 
-use crate::kit::{Except, Frame, NOW, full, mend, mend_except, set, set16, with_superblock};
+use crate::kit::{
+    Except, Frame, NOW, finds_among, full, inode, mend, mend_except, set, set16, with_superblock,
+    word,
+};
 use ext4_check::{Options, Outcome, check};
 use ext4_ondisk::superblock::RawSuperblock;
 use ext4_testkit::image::{Image, Recipe};
@@ -12,6 +15,7 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_mins(1);
 
 const EXTENTS: u32 = 0x8_0000;
+const INDEX: u32 = 0x1000;
 const FILE: u16 = 0o100_644;
 const DIRECTORY: u16 = 0o040_755;
 
@@ -179,6 +183,17 @@ fn files_that_all_have_the_same_blocks_get_copies_while_there_is_room() {
         forge.inode(ino, FILE, 4096, EXTENTS, &root);
     }
     bounded(&forge.done());
+}
+
+#[test]
+fn lost_and_found_gets_an_index_when_it_becomes_large() {
+    let Some(mut forge) = Forge::new() else { return };
+    for ino in 12..4000 {
+        forge.inode(ino, FILE, 1024, EXTENTS, &node(0, 4, &[(0, 9000 + ino, 1)]));
+    }
+    let mended = finds_among(&forge.done(), &["unattached-inode"]);
+    let flags = word(&inode(&mended, 11), 0x20);
+    assert!(flags & INDEX != 0, "{flags:#x}");
 }
 
 #[test]
