@@ -1,7 +1,7 @@
 //! Blocks of the image under check, through the overlay that holds what was mended.
 
 use crate::{Error, Result};
-use ext4_blockdev::{BlockDevice, Overlay};
+use ext4_blockdev::{BlockDevice, Overlay, SECTOR};
 use ext4_units::{BlockNr, BlockRange, BlockSize};
 use std::sync::Arc;
 
@@ -76,7 +76,15 @@ impl Image {
         if blk.0 >= self.n_blocks() || bytes.len() != self.size.len() {
             return Err(Error::Outside(blk));
         }
-        self.overlay.write_at(blk.byte(self.size), bytes)?;
+        // What stays as it is takes no room. What cannot be read is all new.
+        let old = self.read(blk).unwrap_or_default();
+        let mut at = blk.byte(self.size);
+        for (nr, sector) in bytes.chunks(SECTOR).enumerate() {
+            if old.chunks(SECTOR).nth(nr) != Some(sector) {
+                self.overlay.write_at(at, sector)?;
+            }
+            at += SECTOR as u64;
+        }
         Ok(())
     }
 }
