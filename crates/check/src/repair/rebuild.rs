@@ -40,6 +40,33 @@ fn members(names: &[Name]) -> Vec<Member<'_>> {
         .collect()
 }
 
+/// Gives a name of its own to each that has the name of one before it: `name~0`.
+fn rename_twins(names: &mut [Name]) {
+    let mut seen = HashSet::with_capacity(names.len());
+    let with_numbers = (0_usize..).zip(names.iter());
+    let twins: Vec<_> =
+        with_numbers.filter(|it| !seen.insert(it.1.bytes.as_slice())).map(|it| it.0).collect();
+    if twins.is_empty() {
+        return;
+    }
+    let mut taken: HashSet<Vec<u8>> = names.iter().map(|it| it.bytes.clone()).collect();
+    // Numbers that were tried for the same name are not tried again.
+    let mut tried = HashMap::new();
+    for nr in twins {
+        let old = std::mem::take(&mut names[nr].bytes);
+        let next = tried.entry(old.clone()).or_insert(0_u32);
+        names[nr].bytes = loop {
+            let tail = format!("~{next}");
+            let mut new = old[..old.len().min(255 - tail.len())].to_vec();
+            new.extend(tail.as_bytes());
+            *next += 1;
+            if taken.insert(new.clone()) {
+                break new;
+            }
+        };
+    }
+}
+
 impl Session<'_, '_> {
     /// Makes a directory anew from the names that its blocks hold. What pass 2 knows of it is brought
     /// up to date; names that were there twice are renamed.
@@ -90,8 +117,6 @@ impl Session<'_, '_> {
     fn read_names(&self, dir: InodeNr, known: &Directory) -> Result<Vec<Name>> {
         let size = self.geo.block_size;
         let mut names: Vec<Name> = Vec::new();
-        let mut seen = HashSet::new();
-        let mut tried = HashMap::new();
         for run in &known.runs {
             for (lblk, blk) in (run.lblk..).zip(run.blocks.iter()) {
                 let bytes = self.image.read(blk)?;
@@ -106,20 +131,12 @@ impl Session<'_, '_> {
                     if matches!(record.name, b"." | b".." | b"") {
                         continue;
                     }
-                    let mut name = record.name.to_vec();
-                    while !seen.insert(name.clone()) {
-                        // Numbers that were tried for the same name are not tried again.
-                        let nr = tried.entry(record.name.to_vec()).or_insert(0_u32);
-                        let tail = format!("~{nr}");
-                        name = record.name[..record.name.len().min(255 - tail.len())].to_vec();
-                        name.extend(tail.as_bytes());
-                        *nr += 1;
-                    }
                     let file_type = FileType::from_raw(record.file_type);
-                    names.push(Name { bytes: name, ino, file_type });
+                    names.push(Name { bytes: record.name.to_vec(), ino, file_type });
                 }
             }
         }
+        rename_twins(&mut names);
         Ok(names)
     }
 }
