@@ -182,8 +182,8 @@ fn take(
     why: &str,
 ) -> Result<Option<RawSuperblock>> {
     let place = Place::what("superblock");
-    let expected = format!("that of the copy in block {}", copy.block);
-    if !gate.fix(&SUPERBLOCK_DAMAGED, place, why, expected)? {
+    let found = format!("{why}; the copy in block {} can be used", copy.block);
+    if !gate.fix(&SUPERBLOCK_DAMAGED, place, found, "")? {
         return Ok(None);
     }
     gate.todo.has_used_copy = true;

@@ -282,7 +282,9 @@ impl Check<'_> {
         if self.by_kind()? {
             return Ok(Verdict::Kept);
         }
-        self.blocks()
+        let verdict = self.blocks()?;
+        self.is_its_kind_after_all()?;
+        Ok(verdict)
     }
 
     /// A deletion time of an inode in use, or one that is a link of the orphan list.

@@ -58,6 +58,21 @@ impl Check<'_> {
         Ok(false)
     }
 
+    /// Looks once more at a symlink or device that was none by flags that are gone by now.
+    pub(super) fn is_its_kind_after_all(&mut self) -> Result<()> {
+        if !self.found.is_bad_kind || !self.is_dirty {
+            return Ok(());
+        }
+        let is_symlink = self.kind() == FileType::Symlink && self.is_good_symlink()?;
+        let is_device = matches!(
+            self.kind(),
+            FileType::CharDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket
+        );
+        self.found.is_symlink = is_symlink;
+        self.found.is_bad_kind = !(is_symlink || is_device && self.is_good_device());
+        Ok(())
+    }
+
     fn immutable(&mut self) -> Result<()> {
         let flags = InodeFlags::IMMUTABLE | InodeFlags::APPEND;
         if self.flags().intersects(flags) && self.fix(&IMMUTABLE, "", "")? {

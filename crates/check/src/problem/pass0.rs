@@ -154,7 +154,7 @@ super::problems! {
         "the resize inode is not as it must be", "make it anew",
         "It lists the blocks reserved for more descriptors and their copies, all of which follow \
          from the superblock.";
-    RESIZE_INODE_LATE: "resize-inode-late", None, Note, Stop,
+    RESIZE_INODE_LATE: "resize-inode-late", None, Accounting, Stop,
         "the resize inode lists other copies than there are", "make it anew",
         "It lists the blocks reserved for more descriptors and their copies. Nothing else uses the list; \
          growing the filesystem while it is mounted would be refused.";

@@ -220,3 +220,17 @@ fn the_high_half_of_its_blocks_does_not_cost_a_symlink_its_target() {
     let mended = finds(&damaged, &["inode-blocks"]);
     assert_eq!(inode(&mended, FILE), inode(&image, FILE));
 }
+
+#[test]
+fn a_flag_that_is_cleared_does_not_cost_a_symlink_its_target_nor_a_device_its_inode() {
+    for (profile, made) in [
+        ("ext4-1k", "symlink /link target"),
+        ("ext2-1k", "symlink /link target"),
+        ("ext4-1k", "mknod dev c 5 1"),
+    ] {
+        let Some(image) = Recipe::new(profile).debugfs(made).image() else { return };
+        let damaged = with_inode(&image, FILE, |it| set(it, 0x20, word(it, 0x20) | 0x1000));
+        let mended = finds(&damaged, &["index-without-directory"]);
+        assert_eq!(inode(&mended, FILE), inode(&image, FILE), "{profile}: {made}");
+    }
+}
