@@ -15,7 +15,7 @@ const PIPE: u32 = 14;
 const LINK: u32 = 15;
 
 const FLAGS: usize = 0x20;
-const INDEX: u32 = 0x1000;
+const IMMUTABLE: u32 = 0x10;
 
 /// Devices, a pipe and a symlink.
 const fn kind(name: &'static str, how: How, finds: &'static [&'static str]) -> Case {
@@ -23,11 +23,19 @@ const fn kind(name: &'static str, how: How, finds: &'static [&'static str]) -> C
 }
 
 const CASES: &[Case] = &[
-    kind("a character device with an index", Bytes(|it| flags(it, CHAR)), &["inode-char-device"]),
-    kind("a block device with an index", Bytes(|it| flags(it, BLOCK)), &["inode-block-device"]),
     kind(
-        "a socket with an index",
-        Bytes(|it| flags(&with_inode(it, PIPE, |b| set16(b, 0, 0o140_644)), PIPE)),
+        "an immutable character device with a map",
+        Bytes(|it| with_map(it, CHAR)),
+        &["inode-char-device"],
+    ),
+    kind(
+        "an immutable block device with a map",
+        Bytes(|it| with_map(it, BLOCK)),
+        &["inode-block-device"],
+    ),
+    kind(
+        "an immutable socket with a map",
+        Bytes(|it| with_map(&with_inode(it, PIPE, |b| set16(b, 0, 0o140_644)), PIPE)),
         &["inode-socket"],
     ),
     kind(
@@ -101,8 +109,11 @@ fn kinds(profile: &'static str) -> Option<Image> {
         .image()
 }
 
-fn flags(image: &Image, ino: u32) -> Image {
-    with_inode(image, ino, |it| set(it, FLAGS, INDEX))
+fn with_map(image: &Image, ino: u32) -> Image {
+    with_inode(image, ino, |it| {
+        set(it, FLAGS, IMMUTABLE);
+        set(it, 0x28 + 16, 7);
+    })
 }
 
 #[test]
