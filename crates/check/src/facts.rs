@@ -1,7 +1,7 @@
 //! What the passes learn of the filesystem, kept small: the only state that goes from one pass to
 //! the next besides the overlay.
 
-use crate::{bits::Bits, names::Names, table::Table};
+use crate::{bits::Bits, names::Names, repair::LostNames, table::Table};
 use ext4_units::{BlockNr, BlockRange, InodeNr};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -56,6 +56,8 @@ pub(crate) struct Facts {
     pub(crate) first_free: u64,
     /// lost+found, once it was needed.
     pub(crate) lost_found: Option<InodeNr>,
+    /// The names in it, once one was added.
+    pub(crate) lost_names: Option<LostNames>,
     /// Space and inodes by owner, for quota: user, group, project.
     pub(crate) usage: [BTreeMap<u32, Usage>; 3],
 }

@@ -9,4 +9,5 @@ mod rebuild;
 mod space;
 
 pub(crate) use file::File;
+pub(crate) use lost_found::LostNames;
 pub(crate) use rebuild::Rebuilt;

@@ -18,6 +18,8 @@ pub struct Outcome {
     /// What the inode's `EXT4_INDEX_FL` must be from now on; the caller stores it in the same
     /// transaction.
     pub now_indexed: bool,
+    /// Without an index: where the entry is. No block before it that was looked at has more room.
+    pub lblk: LogicalBlock,
 }
 
 /// The most blocks an insertion writes, new ones included: journal credits besides those for
@@ -52,26 +54,43 @@ pub fn insert<S: DirStore + ?Sized>(
     if find(context, store, name)?.is_some() {
         return Err(context.exists(name).into());
     }
+    insert_new(context, store, LogicalBlock(0), name, ino, file_type)
+}
+
+/// The same for a name that the caller knows is not there, in the first block with room from `from` on:
+/// for many names in a row, of which each begins at [`Outcome::lblk`] of the one before, so that together
+/// they read a directory without an index once.
+pub fn insert_new<S: DirStore + ?Sized>(
+    context: &Context,
+    store: &mut S,
+    from: LogicalBlock,
+    name: &[u8],
+    ino: InodeNr,
+    file_type: FileType,
+) -> Result<Outcome, S::Error> {
+    context.check_insertable()?;
+    context.check_name(name)?;
     let new = NewEntry { name, ino, raw_type: context.raw_type(file_type) };
+    let indexed = Outcome { now_indexed: true, lblk: LogicalBlock(0) };
     if context.is_dx() {
         context.insert_indexed(store, &new)?;
-        return Ok(Outcome { now_indexed: true });
+        return Ok(indexed);
     }
     let n_blocks = store.n_blocks();
-    for lblk in (0..n_blocks).map(LogicalBlock) {
+    for lblk in (from.0..n_blocks).map(LogicalBlock) {
         let block = context.read(store, lblk)?;
         if context.insert_in_leaf(store, &block, &new)? {
-            return Ok(Outcome { now_indexed: false });
+            return Ok(Outcome { now_indexed: false, lblk });
         }
     }
     if n_blocks == 1 && context.has_dir_index {
         context.make_indexed(store, &new)?;
-        return Ok(Outcome { now_indexed: true });
+        return Ok(indexed);
     }
     let leaf = context.build_leaf(&[new.item(0)])?;
     let [lblk] = context.append(store)?;
     store.write(lblk, leaf)?;
-    Ok(Outcome { now_indexed: false })
+    Ok(Outcome { now_indexed: false, lblk })
 }
 
 impl Context {

@@ -26,6 +26,6 @@ pub use context::Context;
 pub use entries::{Entries, Entry, Place, entries, is_empty};
 pub use error::Error;
 pub use find::find;
-pub use insert::{Outcome, insert, insert_appends, insert_blocks};
+pub use insert::{Outcome, insert, insert_appends, insert_blocks, insert_new};
 pub use leaf::new_directory;
 pub use store::{DirRead, DirStore};

@@ -1,11 +1,13 @@
 //! lost+found: where what has no name gets one.
 
 use crate::{Error, Place, Result, problem::pass3, session::Session};
+use ext4_dir::Entry;
 use ext4_ondisk::{
     features::Compat,
     inode::{FileType, InodeFlags},
 };
-use ext4_units::InodeNr;
+use ext4_units::{InodeNr, LogicalBlock};
+use std::collections::HashSet;
 
 /// Its name in the root directory.
 const NAME: &[u8] = b"lost+found";
@@ -23,25 +25,79 @@ enum LostFound {
     None,
 }
 
+/// What lost+found has of names that are given to what is lost. Read once: each name that is added would
+/// be a walk over all others, and a damaged filesystem may have lost a million.
+#[derive(Clone, Debug)]
+pub(crate) struct LostNames {
+    /// Those that begin as such names do.
+    taken: HashSet<String>,
+    /// Without an index: no block before this one has room.
+    room: LogicalBlock,
+}
+
+impl LostNames {
+    fn read(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<Self> {
+        let file = super::File::open(session, dir)?;
+        let context = file.dir_context();
+        let mut taken = HashSet::new();
+        let mut take = |entry: Entry| {
+            // Others are not in the way.
+            taken.extend(
+                str::from_utf8(&entry.name)
+                    .ok()
+                    .filter(|it| it.starts_with('#'))
+                    .map(str::to_owned),
+            );
+        };
+        match file.inline()? {
+            Some(inline) if file.inode.flags.contains(InodeFlags::INLINE_DATA) => {
+                inline.entries(&context)?.into_iter().for_each(take);
+            }
+            _ => {
+                for entry in ext4_dir::entries(&context, &file) {
+                    take(entry?);
+                }
+            }
+        }
+        Ok(Self { taken, room: LogicalBlock(0) })
+    }
+
+    /// `#12`, or when somebody has that already the first of `#12.1`, `#12.2` and so on.
+    fn free_for(&self, ino: InodeNr) -> String {
+        let mut name = format!("#{ino}");
+        let mut nr = 0_u32;
+        while self.taken.contains(&name) {
+            nr += 1;
+            name = format!("#{ino}.{nr}");
+        }
+        name
+    }
+}
+
 impl Session<'_, '_> {
     /// Gives a file without a name one in lost+found: `#12`. False when there is no lost+found and
     /// none may be made.
     pub(crate) fn reconnect(&mut self, ino: InodeNr, file_type: FileType) -> Result<bool> {
         let Some(dir) = self.lost_found()? else { return Ok(false) };
-        self.index_when_large(dir)?;
-        let mut name = format!("#{ino}");
-        // Somebody may have the name already: the first that is free.
-        let mut nr = 0_u32;
-        while self.find_name(dir, name.as_bytes())?.is_some() {
-            nr += 1;
-            name = format!("#{ino}.{nr}");
+        let known = self.facts.lost_names.take();
+        let mut names = known.map_or_else(|| LostNames::read(self, dir), Ok)?;
+        let name = names.free_for(ino);
+        let added = self.add_name(dir, names.room, name.as_bytes(), ino, file_type);
+        let mut has_grown = false;
+        if let Ok(room) = added {
+            has_grown = room > names.room;
+            names.room = room;
+            names.taken.insert(name);
         }
-        self.add_name(dir, name.as_bytes(), ino, file_type)?;
+        self.facts.lost_names = Some(names);
+        added?;
+        if has_grown {
+            self.index_when_large(dir)?;
+        }
         Ok(true)
     }
 
-    /// Gives lost+found an index when it has become large: without one, each name is looked for in all of
-    /// those that are there already.
+    /// Gives lost+found an index when it has become large: for whoever looks for names there.
     fn index_when_large(&mut self, dir: InodeNr) -> Result<()> {
         let Some(known) = self.facts.directories.get(dir) else { return Ok(()) };
         let is_large = self.geo.block_size.blocks_for(known.size) >= LARGE;
@@ -50,7 +106,7 @@ impl Session<'_, '_> {
             return Ok(());
         }
         match self.rebuild_directory(dir) {
-            // Without room it stays as it is, and slow.
+            // Without room it stays as it is.
             Err(Error::NoSpace(_)) => Ok(()),
             done => done,
         }
@@ -80,7 +136,7 @@ impl Session<'_, '_> {
             Err(none @ Error::NoSpace(_)) => self.adopt_directory()?.ok_or(none)?,
             made => made?,
         };
-        self.add_name(InodeNr::ROOT, NAME, dir, FileType::Directory)?;
+        self.add_name(InodeNr::ROOT, LogicalBlock(0), NAME, dir, FileType::Directory)?;
         self.facts.lost_found = Some(dir);
         Ok(Some(dir))
     }

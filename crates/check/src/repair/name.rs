@@ -10,27 +10,30 @@ use ext4_ondisk::{
 use ext4_units::{InodeNr, LogicalBlock};
 
 impl Session<'_, '_> {
-    /// Adds a name to a directory that pass 2 let pass, and counts it as one. An index is kept up.
+    /// Adds a name to a directory that pass 2 let pass and that has none like it, and counts it as one.
+    /// Without an index it goes into the first block with room from `from` on: the one that is given back.
+    /// An index is kept up.
     pub(crate) fn add_name(
         &mut self,
         dir: InodeNr,
+        from: LogicalBlock,
         name: &[u8],
         ino: InodeNr,
         file_type: FileType,
-    ) -> Result<()> {
+    ) -> Result<LogicalBlock> {
         let mut file = File::open(self, dir)?;
         if file.inode.flags.contains(InodeFlags::INLINE_DATA) {
             file.leave_inode()?;
         }
         let context = file.dir_context();
-        let outcome = ext4_dir::insert(&context, &mut file, name, ino, file_type)?;
+        let outcome = ext4_dir::insert_new(&context, &mut file, from, name, ino, file_type)?;
         file.inode.flags.set(InodeFlags::INDEX, outcome.now_indexed);
         file.close()?;
         self.facts.names.add(ino);
         if let Some(known) = self.facts.directories.get_mut(dir) {
             known.is_indexed = outcome.now_indexed;
         }
-        Ok(())
+        Ok(outcome.lblk)
     }
 
     /// Makes an empty directory with an inode of its own. Its name is the caller's to add.

@@ -18,6 +18,7 @@ const EXTENTS: u32 = 0x8_0000;
 const INDEX: u32 = 0x1000;
 const FILE: u16 = 0o100_644;
 const DIRECTORY: u16 = 0o040_755;
+const FIFO: u16 = 0o010_644;
 
 /// An image in the making. Its filesystem has no checksums that would have to be renewed.
 struct Forge {
@@ -28,8 +29,12 @@ struct Forge {
 impl Forge {
     /// An empty filesystem of 16 MiB in blocks of 1 KiB with 4,096 inodes.
     fn new() -> Option<Self> {
-        let recipe = Recipe::new("ext2-1k").options("-N 4096 -O extent,filetype");
-        let image = recipe.image()?;
+        Self::with("-N 4096 -O extent,filetype")
+    }
+
+    /// The same, made with these options of mke2fs(8).
+    fn with(options: &str) -> Option<Self> {
+        let image = Recipe::new("ext2-1k").options(options).image()?;
         let bytes = image.bytes().to_vec();
         Some(Self { image, bytes })
     }
@@ -262,6 +267,21 @@ fn a_long_chain_of_lost_directories_needs_no_deep_stack() {
     bounded(&forge.done());
 }
 
+/// No walk over lost+found for each name that it gets: it has no index, and with them all it is long.
+#[test]
+fn thirty_thousand_inodes_without_names_are_given_some() {
+    let Some(mut forge) = Forge::with("-N 30100 -I 128 -O extent,filetype,^resize_inode") else {
+        return;
+    };
+    for ino in 13..30_013 {
+        forge.inode(ino, FIFO, 0, 0, &[]);
+    }
+    let (outcome, _) = bounded(&forge.done());
+    assert_eq!(outcome.left, 0);
+    let lost = outcome.findings.iter().filter(|it| it.problem.id == "unattached-inode");
+    assert_eq!(lost.count(), 30_000);
+}
+
 #[test]
 fn one_name_sixty_thousand_times_is_made_as_many_names() {
     let Some(mut forge) = Forge::new() else { return };
@@ -346,7 +366,6 @@ fn no_extreme_of_a_field_of_the_superblock_keeps_a_check_busy() {
 /// again in each round.
 #[test]
 fn what_lost_and_found_has_no_room_for_is_told_once() {
-    const FIFO: u16 = 0o010_644;
     let recipe = Recipe::new("ext2-1k").options("-N 4096 -O extent,filetype");
     let Some(image) = recipe.write("/file", vec![7; 1024]).image() else { return };
     let image = full(&image, 12);
