@@ -156,13 +156,21 @@ impl Args {
         let has_list = self.add_bad_blocks.is_some() || self.set_bad_blocks.is_some();
         let optimizes = self.optimize().is_any();
         let does_more = optimizes || self.discards() || self.has(Extended::Fragcheck);
+        let has_copy = self.superblock.is_some();
+        let has_file = self.plan.is_some() || self.apply.is_some() || self.rescue.is_some();
         let why = if self.bad_blocks > 0 || self.keep_bad_blocks || has_list {
             "-c, -k, -l, -L: the list of bad blocks is checked, but not added to; devices replace \
              bad sectors themselves, and e2fsck has these options"
         } else if optimizes && self.has(Extended::FixesOnly) {
             "-E fixes_only is given, and options that are no repair"
-        } else if does_more && self.has(Extended::JournalOnly) {
-            "-E journal_only is given, and options that do more"
+        } else if (does_more || has_copy || has_file) && self.has(Extended::JournalOnly) {
+            "-E journal_only is given, and options of the check"
+        } else if (does_more || has_copy || self.has(Extended::JournalOnly))
+            && self.rollback.is_some()
+        {
+            "--rollback is given, and options of the check"
+        } else if (optimizes || has_copy) && self.apply.is_some() {
+            "--apply takes from the plan what is made better, and by which superblock"
         } else if self.discards() && self.undo.is_some() {
             "-E discard cannot be taken back, which --undo is for"
         } else {
@@ -198,10 +206,21 @@ mod tests {
         assert!(parse("ext4-fsck -y").is_err());
         let check = |line: &str| parse(line).unwrap().check().is_ok();
         assert!(check("ext4-fsck -y -D -E fragcheck,discard -E bmap2extent disk.img"));
-        for line in
-            ["-E fixes_only -D", "-E journal_only,discard", "-z undo -E discard", "-cc", "-l list"]
-        {
-            assert!(!check(&format!("ext4-fsck -y {line} disk.img")), "{line}");
+        for line in [
+            "-y -E fixes_only -D",
+            "-y -E journal_only,discard",
+            "-y -E journal_only -b 8193",
+            "-y -E journal_only --rescue lost",
+            "-n -E journal_only --plan plan",
+            "--rollback undo -D",
+            "--rollback undo -b 8193",
+            "--apply plan -D",
+            "--apply plan -b 8193",
+            "-y -z undo -E discard",
+            "-y -cc",
+            "-y -l list",
+        ] {
+            assert!(!check(&format!("ext4-fsck {line} disk.img")), "{line}");
         }
         assert!(parse("ext4-fsck -y -E no_such_thing disk.img").is_err());
         assert_eq!(parse("ext4-fsck -y -C -3 disk.img").unwrap().completion, Some(-3));

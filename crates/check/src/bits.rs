@@ -4,6 +4,7 @@
 //! each 4,096 numbers up to the greatest one that was added, and at most 520 for each page that is
 //! neither empty nor full. To look a number up or to add one is two steps in memory, wherever it is.
 
+use ext4_units::InodeNr;
 use std::iter;
 
 /// Words of a page, and bits.
@@ -270,6 +271,11 @@ impl Bits {
     /// All numbers, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.range(0, u64::MAX)
+    }
+
+    /// All numbers that can be those of inodes, in order.
+    pub(crate) fn inodes(&self) -> impl Iterator<Item = InodeNr> + '_ {
+        self.iter().filter_map(|nr| InodeNr::new(u32::try_from(nr).ok()?))
     }
 
     /// All numbers as runs that do not touch, in order: start and length.

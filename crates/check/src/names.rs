@@ -49,10 +49,9 @@ impl Names {
         for ino in other.more.keys() {
             several.insert(ino.get().into());
         }
-        for nr in several.iter() {
-            let Some(ino) = u32::try_from(nr).ok().and_then(InodeNr::new) else { continue };
+        for ino in several.inodes() {
             let of = |names: &Table<u32>| names.get(ino).copied().unwrap_or(1);
-            let ours = if both.contains(nr) { of(&self.more) } else { 0 };
+            let ours = if both.contains(ino.get().into()) { of(&self.more) } else { 0 };
             self.more.insert(ino, ours.saturating_add(of(&other.more)));
         }
     }

@@ -79,20 +79,18 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
         let is_own = session.facts.metadata.range(first, first + (1 << bits)).next().is_some();
         owners.insert(cluster, Owners { is_kept: is_own, ..Owners::default() });
     }
-    let all: Vec<u64> = session.facts.inodes.iter().collect();
-    let special = 1..u64::from(session.geo.first_ino);
+    // The filesystem's own come first, also those that are not in use.
+    let mut inodes = session.facts.inodes.clone();
+    inodes.insert_run(1, u64::from(session.geo.first_ino).saturating_sub(1));
+    let inodes = inodes.without(&session.facts.unread);
     let mut sharers = Vec::new();
-    for (nr, ino) in (0..).zip(special.chain(all.iter().copied())) {
+    for (nr, ino) in (0..).zip(inodes.inodes()) {
         if nr % 1024 == 0 {
-            session.gate.progress(Pass::One, nr, all.len() as u64)?;
-        }
-        let Some(ino) = u32::try_from(ino).ok().and_then(InodeNr::new) else { continue };
-        if sharers.last() == Some(&ino) || session.facts.unread.contains(ino.get().into()) {
-            continue;
+            session.gate.progress(Pass::One, nr, inodes.len())?;
         }
         let Ok(bytes) = session.read_inode(ino) else { continue };
         let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { continue };
-        let is_special = ino != InodeNr::ROOT && ino.get() < session.geo.first_ino;
+        let is_special = !session.geo.is_ordinary_inode(ino);
         let mut is_sharer = false;
         for piece in pieces(&session.image, &session.geo, &inode) {
             let mut before = None;
@@ -116,8 +114,6 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
             sharers.push(ino);
         }
     }
-    sharers.sort_unstable();
-    sharers.dedup();
     Ok((owners, sharers))
 }
 
@@ -172,14 +168,69 @@ fn share(
 fn copy(
     session: &mut Session<'_, '_>,
     ino: InodeNr,
-    mut inode: Inode,
+    inode: Inode,
     pieces: &[Piece],
     left: &mut BTreeMap<u64, usize>,
     has_room: bool,
 ) -> Result<()> {
+    // Copies first: the map is not touched before all contents have a place.
+    let Placed { extents, clusters, mut old_nodes } = place(session, pieces, left, has_room)?;
+    if !has_room {
+        // The blocks of the new map have to come from somewhere.
+        for node in std::mem::take(&mut old_nodes) {
+            session.give_cluster(node);
+        }
+    }
+    let has_attributes = pieces.iter().any(|it| it.what == What::Attributes);
+    let keeps_extents = inode.flags.contains(InodeFlags::EXTENTS);
+    let is_directory = inode.file_type() == FileType::Directory;
+    let mut file = File::of(session, ino, inode);
+    file.begin_map_as(keeps_extents);
+    file.inode.sectors = 0;
+    file.count_clusters(clusters + u64::from(has_attributes));
+    for extent in &extents {
+        file.put_run(*extent)?;
+    }
+    file.close()?;
+    for node in old_nodes {
+        session.give_cluster(node);
+    }
+    if let Some(known) = session.facts.directories.get_mut(ino).filter(|_| is_directory) {
+        known.runs = runs_of(&extents);
+    }
+    Ok(())
+}
+
+/// Where the contents of an inode shall be.
+#[derive(Debug, Default)]
+struct Placed {
+    extents: Vec<Extent>,
+    /// Clusters that these take.
+    clusters: u64,
+    /// Blocks of the old map that nobody else has.
+    old_nodes: Vec<BlockNr>,
+}
+
+impl Placed {
+    fn add(&mut self, lblk: u64, start: BlockNr, unwritten: bool) {
+        let Ok(lblk) = u32::try_from(lblk).map(LogicalBlock) else { return };
+        let new = Extent { lblk, len: 1, start, unwritten };
+        match self.extents.last_mut() {
+            Some(it) if it.can_merge(&new) => it.len += 1,
+            _ => self.extents.push(new),
+        }
+    }
+}
+
+/// Finds a place for all contents, and copies there what is to be copied.
+fn place(
+    session: &mut Session<'_, '_>,
+    pieces: &[Piece],
+    left: &mut BTreeMap<u64, usize>,
+    has_room: bool,
+) -> Result<Placed> {
     let bits = session.geo.cluster_ratio_bits;
     let mask = (1_u64 << bits) - 1;
-    let has_attributes = pieces.iter().any(|it| it.what == What::Attributes);
     let mut take = |cluster: u64| match left.get_mut(&cluster) {
         Some(n) if *n > 1 => {
             if *n != usize::MAX {
@@ -189,15 +240,13 @@ fn copy(
         }
         _ => false,
     };
-    // Copies first: the map is not touched before all contents have a place.
-    let mut blocks: Vec<(u64, BlockNr, bool)> = Vec::new();
-    let mut old_nodes = Vec::new();
-    // The cluster of the file that was placed last: where it was, and where it is.
-    let mut last: Option<(u64, u64, BlockNr)> = None;
+    let mut placed = Placed::default();
+    // The cluster of the file that was placed last, and where it is now, if there is room for it.
+    let mut last: Option<(u64, Option<BlockNr>)> = None;
     for piece in pieces {
         let What::Contents { lblk, unwritten } = piece.what else {
             if piece.what == What::Node && !take(session.cluster(piece.start)) {
-                old_nodes.push(piece.start);
+                placed.old_nodes.push(piece.start);
             }
             continue;
         };
@@ -205,72 +254,41 @@ fn copy(
             let (lblk, blk) = (lblk + nr, piece.start.plus(nr));
             let (of_file, cluster) = (lblk >> bits, session.cluster(blk));
             let start = match last {
-                Some((file, _, start)) if file == of_file => start,
+                Some((file, start)) if file == of_file => start,
                 _ => {
                     let start = match (take(cluster), has_room) {
-                        (true, true) => session.take_cluster(blk)?,
-                        (true, false) => continue,
-                        (false, _) => BlockNr(cluster << bits),
+                        (true, true) => Some(session.take_cluster(blk)?),
+                        (true, false) => None,
+                        (false, _) => Some(BlockNr(cluster << bits)),
                     };
-                    last = Some((of_file, cluster, start));
+                    placed.clusters += u64::from(start.is_some());
+                    last = Some((of_file, start));
                     start
                 }
             };
+            let Some(start) = start else { continue };
             let target = if bits == 0 { start } else { BlockNr(start.0 | lblk & mask) };
             if target != blk {
                 let bytes = session.image.read(blk)?;
                 session.image.write(target, &bytes)?;
             }
-            blocks.push((lblk, target, unwritten));
+            placed.add(lblk, target, unwritten);
         }
     }
-    if !has_room {
-        // The blocks of the new map have to come from somewhere.
-        for node in std::mem::take(&mut old_nodes) {
-            session.give_cluster(node);
-        }
-    }
-    let is_directory = inode.file_type() == FileType::Directory;
-    inode.sectors = 0;
-    let keeps_extents = inode.flags.contains(InodeFlags::EXTENTS);
-    let mut file = File::of(session, ino, inode);
-    file.begin_map_as(keeps_extents);
-    if has_attributes {
-        file.count_cluster();
-    }
-    let mut counted = None;
+    Ok(placed)
+}
+
+/// The runs of a directory that has these extents.
+fn runs_of(extents: &[Extent]) -> Runs {
     let mut runs = Runs::new();
-    let mut extents: Vec<Extent> = Vec::new();
-    for (lblk, blk, unwritten) in blocks {
-        if counted.replace(lblk >> bits) != Some(lblk >> bits) {
-            file.count_cluster();
-        }
-        let Ok(lblk) = u32::try_from(lblk).map(LogicalBlock) else { continue };
+    for it in extents {
+        let (lblk, len) = (u64::from(it.lblk.0), u64::from(it.len));
         match runs.last_mut() {
-            Some(run)
-                if run.lblk + run.blocks.len == u64::from(lblk.0) && run.blocks.end() == blk =>
-            {
-                run.blocks.len += 1;
+            Some(run) if run.lblk + run.blocks.len == lblk && run.blocks.end() == it.start => {
+                run.blocks.len += len;
             }
-            _ => runs.push(Run { lblk: lblk.0.into(), blocks: BlockRange::new(blk, 1) }),
-        }
-        let new = Extent { lblk, len: 1, start: blk, unwritten };
-        match extents.last_mut() {
-            Some(it) if it.can_merge(&new) && it.len < Extent::max_len(unwritten) => {
-                it.len += 1;
-            }
-            _ => extents.push(new),
+            _ => runs.push(Run { lblk, blocks: BlockRange::new(it.start, len) }),
         }
     }
-    for extent in extents {
-        file.put_run(extent)?;
-    }
-    file.close()?;
-    for node in old_nodes {
-        session.give_cluster(node);
-    }
-    if let Some(known) = session.facts.directories.get_mut(ino).filter(|_| is_directory) {
-        known.runs = runs;
-    }
-    Ok(())
+    runs
 }

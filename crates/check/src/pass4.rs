@@ -29,13 +29,12 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     // A name in lost+found may take an inode for lost+found itself: the list stays as it was.
     let inodes = uncommon(&session.facts);
     let total = inodes.len();
-    for (done, nr) in (0..).zip(inodes.iter()) {
+    for (done, ino) in (0..).zip(inodes.inodes()) {
         if done % 4096 == 0 {
             session.gate.progress(Pass::Four, done, total)?;
         }
-        let Some(ino) = u32::try_from(nr).ok().and_then(InodeNr::new) else { continue };
-        let is_special = ino != InodeNr::ROOT && ino.get() < session.geo.first_ino;
-        if is_special || session.facts.hidden.contains(nr) {
+        let nr = u64::from(ino.get());
+        if !session.geo.is_ordinary_inode(ino) || session.facts.hidden.contains(nr) {
             continue;
         }
         if session.facts.ea_inodes.contains(nr) {

@@ -105,16 +105,14 @@ pub fn survey(overlay: &Overlay, options: &Options, answers: &mut dyn Answers) -
         let blocks = all.iter().filter(|it| matches!(it.what, What::Contents { .. }));
         survey.bad_blocks = blocks.map(|it| it.len).sum();
     }
-    let first = session.geo.first_ino;
     let total = session.facts.inodes.len();
-    for (nr, ino) in (0..).zip(session.facts.inodes.iter()) {
+    for (nr, ino) in (0..).zip(session.facts.inodes.inodes()) {
         if nr % 1024 == 0 {
             session.gate.progress(Pass::One, nr, total)?;
         }
-        let ino = u32::try_from(ino).ok().and_then(InodeNr::new);
-        let Some(ino) = ino.filter(|it| *it == InodeNr::ROOT || it.get() >= first) else {
+        if !session.geo.is_ordinary_inode(ino) {
             continue;
-        };
+        }
         if session.facts.unread.contains(ino.get().into()) {
             continue;
         }

@@ -12,7 +12,7 @@ use ext4_ondisk::{
     extent::Extent,
     inode::{FileType, Inode, InodeFlags},
 };
-use ext4_units::{InodeNr, LogicalBlock};
+use ext4_units::LogicalBlock;
 
 /// Looks at every inode that is not one of the filesystem's own.
 pub(super) fn run(
@@ -20,18 +20,13 @@ pub(super) fn run(
     wanted: Optimize,
     done: &mut Optimized,
 ) -> Result<()> {
-    let first = session.geo.first_ino;
-    let all: Vec<InodeNr> = session
-        .facts
-        .inodes
-        .iter()
-        .filter_map(|it| u32::try_from(it).ok().and_then(InodeNr::new))
-        .filter(|it| *it == InodeNr::ROOT || it.get() >= first)
-        .collect();
-    let total = all.len() as u64;
-    for (nr, ino) in (0..).zip(all) {
+    let inodes = session.facts.inodes.clone();
+    for (nr, ino) in (0..).zip(inodes.inodes()) {
         if nr % 1024 == 0 {
-            session.gate.progress(Pass::One, nr, total)?;
+            session.gate.progress(Pass::One, nr, inodes.len())?;
+        }
+        if !session.geo.is_ordinary_inode(ino) {
+            continue;
         }
         let bytes = session.read_inode(ino)?;
         let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { continue };

@@ -61,8 +61,7 @@ fn is_table(
             let Some(ino) = geo.inode_at(group, index) else { break };
             let is_used =
                 bitmap.get(index as usize / 8).is_some_and(|byte| byte >> (index % 8) & 1 != 0);
-            let is_special = ino != InodeNr::ROOT && ino.get() < geo.first_ino;
-            if !is_used || is_special {
+            if !is_used || !geo.is_ordinary_inode(ino) {
                 continue;
             }
             if is_inode(session, ino, bytes) { good += 1 } else { bad += 1 }

@@ -79,10 +79,15 @@ impl<'s, 'r, 'a> File<'s, 'r, 'a> {
         })
     }
 
-    /// Space of one cluster more.
-    pub(crate) fn count_cluster(&mut self) {
-        let bytes = u64::from(self.session.geo.block_size.bytes());
-        self.inode.sectors += (bytes / 512) << self.session.geo.cluster_ratio_bits;
+    /// Space of so many clusters more.
+    pub(crate) fn count_clusters(&mut self, n: u64) {
+        self.inode.sectors = self.inode.sectors.saturating_add(self.sectors(n));
+    }
+
+    /// Sectors of so many clusters.
+    fn sectors(&self, clusters: u64) -> u64 {
+        let geo = &self.session.geo;
+        clusters.saturating_mul(u64::from(geo.block_size.bytes() / 512) << geo.cluster_ratio_bits)
     }
 
     /// Gives block `lblk`, which is a hole, a block of zeros.
@@ -102,7 +107,7 @@ impl<'s, 'r, 'a> File<'s, 'r, 'a> {
                 None => BlockNr(0),
             };
             let start = self.session.take_cluster(goal)?;
-            self.count_cluster();
+            self.count_clusters(1);
             start.plus(within.into())
         };
         self.session.image.write(blk, &vec![0; self.session.geo.block_size.len()])?;
@@ -129,9 +134,7 @@ impl<'s, 'r, 'a> File<'s, 'r, 'a> {
         let cluster = self.session.cluster(blk);
         if self.session.facts.used.contains(cluster) {
             self.session.give_cluster(blk);
-            let bytes = u64::from(self.session.geo.block_size.bytes());
-            let sectors = (bytes / 512) << self.session.geo.cluster_ratio_bits;
-            self.inode.sectors = self.inode.sectors.saturating_sub(sectors);
+            self.inode.sectors = self.inode.sectors.saturating_sub(self.sectors(1));
         }
     }
 
@@ -181,7 +184,7 @@ impl NodeStore for File<'_, '_, '_> {
 
     fn alloc(&mut self, goal: BlockNr) -> Result<BlockNr> {
         let blk = self.session.take_cluster(goal)?;
-        self.count_cluster();
+        self.count_clusters(1);
         Ok(blk)
     }
 

@@ -86,8 +86,9 @@ impl Search<'_> {
             let Some(block) = before.block(blk)? else { break };
             for (index, bytes) in (nr * per_block..n).zip(block.chunks_exact(size)) {
                 let Some(ino) = before.geo.inode_at(group, index) else { continue };
-                let is_file = ino == InodeNr::ROOT || before.geo.is_ordinary_inode(ino);
-                if is_file && self.is_one(ino, is_changed, bytes, budget)? {
+                if before.geo.is_ordinary_inode(ino)
+                    && self.is_one(ino, is_changed, bytes, budget)?
+                {
                     found.insert(ino.get().into());
                 }
             }
