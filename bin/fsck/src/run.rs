@@ -235,11 +235,13 @@ impl Run<'_> {
             .transpose()
             .map_err(|err| self.failure(&err))?;
         person.end();
+        let repair =
+            Repair { case, overlay: changes, journal, checked: &checked, tells_way: is_through };
+        // Before anything is made for it: what is refused leaves nothing behind.
+        self.compare(&repair)?;
         if let Some(folder) = self.args.rescue.as_ref().filter(|_| is_through) {
             outcome.rescue = rescue::save(folder, &self.name, &checked)?;
         }
-        let repair =
-            Repair { case, overlay: changes, journal, checked: &checked, tells_way: is_through };
         self.finish(&repair)?;
         if let Some(survey) = &survey {
             if self.common.verbose > 0 {
@@ -274,16 +276,22 @@ impl Run<'_> {
         let InMemory { filesystem, journal } = &case.recovered;
         let checked = ext4_check::Outcome::default();
         let journal = journal.as_ref();
-        self.finish(&Repair {
-            case,
-            overlay: filesystem,
-            journal,
-            checked: &checked,
-            tells_way: true,
-        })?;
+        let repair =
+            Repair { case, overlay: filesystem, journal, checked: &checked, tells_way: true };
+        self.compare(&repair)?;
+        self.finish(&repair)?;
         outcome.only_replayed = true;
         outcome.take_counts(filesystem::summary(filesystem, case.options.now));
         self.show(outcome)
+    }
+
+    /// Compares a repair with the plan that is to be carried out, if one is.
+    fn compare(&self, repair: &Repair<'_>) -> Result<(), Failure> {
+        let Repair { case, overlay, checked, .. } = repair;
+        let Some(plan) = &case.plan else { return Ok(()) };
+        let changes =
+            Changes::new(overlay, &*case.device, checked).map_err(|err| self.failure(&err))?;
+        plan.check(&changes, &*case.device).map_err(|err| err.at(&self.name))
     }
 
     /// Writes a repair, or keeps it as a plan.
@@ -292,9 +300,6 @@ impl Run<'_> {
         let Case { device, options, .. } = case;
         let changes =
             Changes::new(overlay, &**device, checked).map_err(|err| self.failure(&err))?;
-        if let Some(plan) = &case.plan {
-            plan.check(&changes, &**device).map_err(|err| err.at(&self.name))?;
-        }
         if let Some(path) = &self.args.plan {
             Plan::new(&self.name, &**device, options, &changes, checked)?.save(path)?;
         }

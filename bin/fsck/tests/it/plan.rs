@@ -24,9 +24,10 @@ fn a_plan_for_another_image_writes_nothing() {
     expect(&scratch.run(&["-n", "--plan", "@plan"]), 4);
     ext4_testkit::oracle::debugfs_write(&scratch.file, "setb 6000 1\n").unwrap();
     let before = scratch.bytes();
-    expect(&scratch.run(&["--apply", "@plan", "--undo", "@undo"]), 8);
+    expect(&scratch.run(&["--apply", "@plan", "--undo", "@undo", "--rescue", "@lost"]), 8);
     assert!(scratch.bytes() == before, "the image was written to");
     assert!(!is_there(&scratch.path("undo")), "there is an undo file for nothing");
+    assert!(!is_there(&scratch.path("lost")), "there is a rescue folder for nothing");
 }
 
 #[test]
