@@ -4,7 +4,10 @@ use crate::{
     Error, Finding, Place, Preen, Problem, Result, Severity, bits::Bits, history::History,
     pass0::Todo, paths, snapshot::Snapshot,
 };
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 /// Most findings that are kept; more are counted.
 const MOST_KEPT: usize = 200_000;
@@ -62,6 +65,8 @@ pub(crate) struct Gate<'a> {
     pub(crate) todo: Todo,
     /// What was declined before, and is not asked again.
     declined: HashSet<(&'static str, Place)>,
+    /// What could not be mended, and the round in which that was met last.
+    failed: HashMap<(&'static str, Place), u32>,
 }
 
 impl fmt::Debug for Gate<'_> {
@@ -86,6 +91,7 @@ impl<'a> Gate<'a> {
             left: 0,
             todo: Todo::default(),
             declined: HashSet::new(),
+            failed: HashMap::new(),
         }
     }
 
@@ -172,16 +178,24 @@ impl<'a> Gate<'a> {
         place: Place,
         found: impl fmt::Display,
     ) -> Result<()> {
-        if self.declined.insert((problem.id, place.clone())) {
+        if self.failed.insert((problem.id, place.clone()), self.round).is_none() {
             self.left += 1;
             self.fix(problem, place, found, "")?;
         }
         Ok(())
     }
 
-    /// Whether this was told to be left, or was declined, at this place: also in a round before.
-    pub(crate) fn is_left(&self, problem: &'static Problem, place: &Place) -> bool {
-        self.declined.contains(&(problem.id, place.clone()))
+    /// Whether this could not be mended at this place in a round before, and so is not tried again.
+    pub(crate) fn is_left(&mut self, problem: &'static Problem, place: &Place) -> bool {
+        let met = self.failed.get_mut(&(problem.id, place.clone()));
+        met.map(|round| *round = self.round).is_some()
+    }
+
+    /// What is left when the round that was begun last found nothing new: all but what could not be
+    /// mended in a round before, and was not met any more.
+    pub(crate) fn left_in_the_end(&self) -> u64 {
+        let mended = self.failed.values().filter(|it| **it < self.round).count();
+        self.left.saturating_sub(mended as u64)
     }
 
     /// Tells how far a pass has come.

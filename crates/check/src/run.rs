@@ -131,7 +131,7 @@ pub fn check(
                 break;
             }
         }
-        let is_sound = outcome.is_settled && gate.left == 0;
+        let is_sound = outcome.is_settled && gate.left_in_the_end() == 0;
         if is_sound && options.optimize.is_any() && outcome.optimized.is_none() {
             match optimize::run(overlay, options, &mut gate) {
                 Ok(done) => {
@@ -146,13 +146,17 @@ pub fn check(
         }
     }
     gate.name_findings();
+    outcome.left = match (outcome.is_settled, &result) {
+        (true, _) => gate.left_in_the_end(),
+        // Rounds without an end are no repair, whatever each of them did.
+        (false, Ok(())) => gate.left + 1,
+        (false, Err(_)) => gate.left,
+    };
     outcome.before = gate.before;
     outcome.fresh = std::mem::take(&mut gate.history.fresh);
     outcome.sources = std::mem::take(&mut gate.history.sources);
     outcome.fixed = gate.fixed;
     outcome.bad = gate.bad;
-    // Rounds without an end are no repair, whatever each of them did.
-    outcome.left = gate.left + u64::from(result.is_ok() && !outcome.is_settled);
     outcome.not_kept = gate.not_kept;
     outcome.findings = gate.findings;
     result
@@ -178,7 +182,7 @@ fn round(
     // What pass 6 takes is in the bitmaps that pass 5 compares.
     pass6::run(&mut session)?;
     pass5::run(&mut session)?;
-    if session.gate.fixed_in_round == 0 && session.gate.left == 0 {
+    if session.gate.fixed_in_round == 0 && session.gate.left_in_the_end() == 0 {
         let has_repaired = session.gate.fixed > 0;
         finish::run(&mut session, has_repaired)?;
     }
