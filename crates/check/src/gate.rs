@@ -249,3 +249,31 @@ fn name<'f>(before: Option<&Snapshot>, findings: impl IntoIterator<Item = &'f mu
         finding.path = finding.place.inode.and_then(|it| paths.get(&it).cloned());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::pass3::REPAIR_FAILED;
+
+    struct Yes;
+
+    impl Answers for Yes {
+        fn answer(&mut self, _: &Finding) -> Answer {
+            Answer::Yes
+        }
+    }
+
+    /// A block that was free in a later round only, say.
+    #[test]
+    fn what_failed_in_one_round_and_not_in_the_next_is_not_left() {
+        let mut yes = Yes;
+        let mut gate = Gate::new(&mut yes, false);
+        gate.leave(&REPAIR_FAILED, Place::what("device"), "no free block").unwrap();
+        assert_eq!(gate.left_in_the_end(), 1);
+        gate.begin_round(2);
+        gate.leave(&REPAIR_FAILED, Place::what("device"), "no free block").unwrap();
+        assert_eq!(gate.left_in_the_end(), 1);
+        gate.begin_round(3);
+        assert_eq!(gate.left_in_the_end(), 0);
+    }
+}
