@@ -92,22 +92,15 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
         let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { continue };
         let is_special = !session.geo.is_ordinary_inode(ino);
         let mut is_sharer = false;
-        for piece in pieces(&session.image, &session.geo, &inode) {
-            let mut before = None;
-            for blk in (piece.start.0..piece.start.0 + piece.len).map(BlockNr) {
-                let cluster = session.cluster(blk);
-                if before.replace(cluster) == Some(cluster) {
-                    continue;
-                }
-                let Some(it) = owners.get_mut(&cluster) else { continue };
-                // Of the filesystem's own files the first one keeps it: bad blocks stay where they are.
-                let is_keeper = is_special && (!it.is_kept || ino.get() == RESIZE);
-                if is_keeper || piece.what == What::Attributes {
-                    it.is_kept = true;
-                } else {
-                    it.add(ino);
-                    is_sharer = true;
-                }
+        for (cluster, what) in claims(&pieces(&session.image, &session.geo, &inode), bits) {
+            let Some(it) = owners.get_mut(&cluster) else { continue };
+            // Of the filesystem's own files the first one keeps it: bad blocks stay where they are.
+            let is_keeper = is_special && (!it.is_kept || ino.get() == RESIZE);
+            if is_keeper || what == What::Attributes {
+                it.is_kept = true;
+            } else {
+                it.add(ino);
+                is_sharer = true;
             }
         }
         if is_sharer {
@@ -115,6 +108,23 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
         }
     }
     Ok((owners, sharers))
+}
+
+/// The clusters that an inode has, each cluster of its contents once, wherever its blocks are: they come
+/// to one place when it is given copies.
+fn claims(pieces: &[Piece], bits: u32) -> impl Iterator<Item = (u64, What)> {
+    let mut last = None;
+    let blocks = pieces.iter().flat_map(|it| (0..it.len).map(move |nr| (it, nr)));
+    blocks.filter_map(move |(piece, nr)| {
+        let is_known = match piece.what {
+            What::Contents { lblk, .. } => {
+                let of_file = (lblk + nr) >> bits;
+                last.replace(of_file) == Some(of_file)
+            }
+            What::Node | What::Attributes => false,
+        };
+        (!is_known).then_some(((piece.start.0 + nr) >> bits, piece.what))
+    })
 }
 
 /// One inode: asks, and gives it copies of what others still have too.
@@ -128,17 +138,13 @@ fn share(
     let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { return Ok(()) };
     let pieces = pieces(&session.image, &session.geo, &inode);
     let (mut n, mut others) = (0_u64, BTreeSet::new());
-    for piece in pieces.iter().filter(|it| it.what != What::Attributes) {
-        let blocks = piece.start.0..piece.start.0 + piece.len;
-        let bits = session.geo.cluster_ratio_bits;
-        for cluster in blocks.start >> bits..=(blocks.end - 1) >> bits {
-            if left.get(&cluster).is_some_and(|n| *n > 1) {
-                n += 1;
-                let all = owners.get(&cluster).map_or(&[][..], |it| &it.inodes);
-                others.extend(all.iter().filter(|it| **it != ino).map(|it| it.get()));
-                while others.len() > TOLD {
-                    others.pop_last();
-                }
+    for (cluster, what) in claims(&pieces, session.geo.cluster_ratio_bits) {
+        if what != What::Attributes && left.get(&cluster).is_some_and(|n| *n > 1) {
+            n += 1;
+            let all = owners.get(&cluster).map_or(&[][..], |it| &it.inodes);
+            others.extend(all.iter().filter(|it| **it != ino).map(|it| it.get()));
+            while others.len() > TOLD {
+                others.pop_last();
             }
         }
     }

@@ -4,7 +4,10 @@ use crate::kit::{
     Frame, block, finds, finds_among, full, ids, inode, mend, set, set16, told, with_block,
     with_inode, with_superblock, word,
 };
-use ext4_testkit::image::{Image, Recipe, poison};
+use ext4_testkit::{
+    image::{Image, Recipe, poison},
+    view::View,
+};
 
 const FILE: u32 = 12;
 const I_BLOCK: usize = 0x28;
@@ -190,6 +193,27 @@ fn what_is_shared_becomes_a_hole_where_there_is_no_room() {
     let map = inode(&image, FILE)[I_BLOCK..I_BLOCK + 60].to_vec();
     let shared = with_inode(&image, FILE + 1, |it| it[I_BLOCK..I_BLOCK + 60].copy_from_slice(&map));
     finds_among(&shared, &["shared-blocks-left"]);
+}
+
+/// Each run of blocks was taken for a cluster then, and the second file was given copies too: of the
+/// first one's clusters alone, and so many that there was no room for them.
+#[test]
+fn a_shared_cluster_counts_once_in_a_file_with_holes() {
+    let every_other = (0..240 * 1024).map(|at| u8::from(at / 1024 % 2 == 0) * 7);
+    let recipe = Recipe::new("bigalloc-1k").write("/file", every_other.collect::<Vec<_>>());
+    let Some(image) = recipe.write("/other", poison(240 * 1024)).image() else { return };
+    let leaf = word(&inode(&image, FILE), I_BLOCK + 12 + 4);
+    let start = word(&block(&image, leaf.into()), 12 + 8);
+    // The other file lies on the file with holes now.
+    let shared = with_inode(&image, FILE + 1, |it| set(it, I_BLOCK + 12 + 8, start));
+    let (outcome, _) = mend(&shared, 1);
+    let told: Vec<_> =
+        outcome.findings.iter().filter(|it| it.problem.id == "shared-blocks").collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].found.starts_with("15 clusters"), "{}", told[0].found);
+    let mended = finds(&shared, &["shared-blocks"]);
+    let files = |image: &Image| View::new(image).unwrap().manifest().unwrap().0;
+    assert_eq!(files(&mended)["file"].content, files(&image)["file"].content);
 }
 
 #[test]
