@@ -25,19 +25,61 @@ use std::collections::BTreeSet;
 const UNINIT: GroupFlags = GroupFlags::INODE_UNINIT.union(GroupFlags::BLOCK_UNINIT);
 const NOWHERE: BlockNr = BlockNr(0);
 
+/// Why a descriptor is not believed at once.
+#[derive(Clone, Copy)]
+struct Doubt {
+    /// Its checksum is wrong.
+    is_bad: bool,
+    /// What it names is in blocks that others have.
+    is_overlapping: bool,
+    /// A copy of it names other places.
+    is_disputed: bool,
+}
+
 /// Checks all descriptors. Those in `bad` have a wrong checksum.
 pub(super) fn check(session: &mut Session<'_, '_>, bad: &[GroupNr]) -> Result<()> {
     let mut bad = bad.iter().peekable();
-    let overlapping = overlapping(session);
+    let (overlapping, disputed) = (overlapping(session), disputed(session)?);
     for group in session.geo.groups() {
-        let is_bad = bad.next_if_eq(&&group).is_some();
-        check_group(session, group, is_bad, overlapping.contains(&group))?;
+        let doubt = Doubt {
+            is_bad: bad.next_if_eq(&&group).is_some(),
+            is_overlapping: overlapping.contains(&group),
+            is_disputed: disputed.contains(&group),
+        };
+        check_group(session, group, doubt)?;
         if group.0.is_multiple_of(1 << 12) {
             let (done, all) = (group.0.into(), session.geo.groups_count.into());
             session.gate.progress(crate::Pass::Zero, done, all)?;
         }
     }
     Ok(())
+}
+
+/// Groups of whose descriptors the first copy that can be read names other places.
+/// Each block of descriptors and of a copy is read once, if all is well.
+fn disputed(session: &Session<'_, '_>) -> Result<BTreeSet<GroupNr>> {
+    let geo = &session.geo;
+    let mut found = BTreeSet::new();
+    for nr in 0..geo.desc_blocks() {
+        let first = nr * geo.descs_per_block();
+        let end = first.saturating_add(geo.descs_per_block()).min(geo.groups_count);
+        let mut asked: Vec<_> = (first..end).map(GroupNr).collect();
+        for blk in copies_of(session, GroupNr(first)) {
+            if asked.is_empty() || blk.0 >= session.image.n_blocks() {
+                break;
+            }
+            let block = session.image.read(blk)?;
+            asked.retain(|&group| {
+                let Some(copy) = decode_copy(session, group, &block) else { return true };
+                let own = session.descs.get(group.0 as usize);
+                if own.is_some_and(|own| named(own) != named(&copy)) {
+                    found.insert(group);
+                }
+                false
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// Groups with a structure in blocks that another one, or a superblock with its descriptors, has too.
@@ -70,17 +112,18 @@ fn overlapping(session: &Session<'_, '_>) -> BTreeSet<GroupNr> {
     found
 }
 
-fn check_group(
-    session: &mut Session<'_, '_>,
-    group: GroupNr,
-    is_bad: bool,
-    is_overlapping: bool,
-) -> Result<()> {
+fn check_group(session: &mut Session<'_, '_>, group: GroupNr, doubt: Doubt) -> Result<()> {
     let Some(&old) = session.descs.get(group.0 as usize) else { return Ok(()) };
+    let Doubt { is_bad, is_overlapping, is_disputed } = doubt;
     let mut desc = old;
     let mut is_changed = false;
     if is_bad || is_overlapping || !places(session, group, &desc).all() {
-        is_changed |= take_copy(session, group, &mut desc)?;
+        is_changed |= take_copy(session, group, &mut desc, |_, _| Ok(true))?;
+    } else if is_disputed {
+        let is_better = |session: &Session<'_, '_>, copy: &GroupDesc| {
+            table::is_better(session, group, &old, copy)
+        };
+        is_changed |= take_copy(session, group, &mut desc, is_better)?;
     }
     is_changed |= check_places(session, group, &mut desc)?;
     if is_bad && session.fix(&DESCRIPTOR_CHECKSUM, Place::group(group), "", "")? {
@@ -138,15 +181,24 @@ pub(super) fn is_legal(session: &Session<'_, '_>, group: GroupNr, run: BlockRang
         && run.start != NOWHERE
 }
 
-/// Takes the places from a copy of the descriptor where that knows better.
-fn take_copy(session: &mut Session<'_, '_>, group: GroupNr, desc: &mut GroupDesc) -> Result<bool> {
-    let parts = |it: &GroupDesc| [it.block_bitmap, it.inode_bitmap, it.inode_table];
+/// The places that a descriptor names.
+const fn named(desc: &GroupDesc) -> [BlockNr; 3] {
+    [desc.block_bitmap, desc.inode_bitmap, desc.inode_table]
+}
+
+/// Takes the places from the first copy of the descriptor that names possible ones, if that is better.
+fn take_copy(
+    session: &mut Session<'_, '_>,
+    group: GroupNr,
+    desc: &mut GroupDesc,
+    is_better: impl Fn(&Session<'_, '_>, &GroupDesc) -> Result<bool>,
+) -> Result<bool> {
     for blk in copies_of(session, group) {
         let Some(copy) = read_copy(session, group, blk)? else { continue };
         if !places(session, group, &copy).all() {
             continue;
         }
-        if parts(&copy) == parts(desc) {
+        if named(&copy) == named(desc) || !is_better(session, &copy)? {
             return Ok(false);
         }
         let text = |it: &GroupDesc| {
@@ -196,10 +248,12 @@ fn read_copy(session: &Session<'_, '_>, group: GroupNr, blk: BlockNr) -> Result<
     if blk.0 >= session.image.n_blocks() {
         return Ok(None);
     }
-    let block = session.image.read(blk)?;
+    Ok(decode_copy(session, group, &session.image.read(blk)?))
+}
+
+fn decode_copy(session: &Session<'_, '_>, group: GroupNr, block: &[u8]) -> Option<GroupDesc> {
     let at = session.geo.desc_place(group).1;
-    let bytes = block.get(at..).unwrap_or_default();
-    Ok(GroupDesc::decode(bytes, group, &session.desc_format).ok())
+    GroupDesc::decode(block.get(at..)?, group, &session.desc_format).ok()
 }
 
 /// What cannot be where it is said to be loses its place.
@@ -233,10 +287,13 @@ fn check_places(
             is_changed = true;
         }
     }
-    if !legal.inode_table && !session.gate.todo.homeless.contains(&(group, 2)) {
+    let is_lost = legal.all() && table::is_lost(session, group, desc)?;
+    if (!legal.inode_table || is_lost) && !session.gate.todo.homeless.contains(&(group, 2)) {
         let likely = table::find(session, group, desc)?;
         let expected = match likely {
             Some(blk) => format!("{blk}, where one lies"),
+            // Where it can be it stays: what is there may be all that is left of it.
+            None if is_lost => return Ok(is_changed),
             None => expected,
         };
         if session.fix(&INODE_TABLE_PLACE, Place::group(group), desc.inode_table, expected)? {

@@ -15,9 +15,10 @@ super::problems! {
     INODE_TABLE_PLACE: "inode-table-place", Some(0x00_0003), Critical, Stop,
         "a group's inode table is not where it may be", "give it a new place",
         "The descriptor of a group says that its inode table lies outside of the group, or, with \
-         flex_bg, outside of the filesystem, and no copy of the descriptor knows better. The table \
-         gets free blocks and begins empty: the files of the group are lost. A superblock copy \
-         (-b) may have better descriptors.";
+         flex_bg, outside of the filesystem, or that of the first group where there is no inode, and \
+         no copy of the descriptor knows better. The table is looked for beside others and by its \
+         root; where there is none, it gets free blocks and begins empty: the files of the group are \
+         lost. A superblock copy (-b) may have better descriptors.";
     SUPERBLOCK_DAMAGED: "superblock-damaged", Some(0x00_0004), Critical, Stop,
         "the superblock is damaged", "use a copy of it",
         "The superblock cannot be believed: it is none, a field is impossible, or its checksum is \
@@ -176,9 +177,9 @@ super::problems! {
          never used are taken away, as they cannot be believed.";
     DESCRIPTOR_COPY: "descriptor-copy", None, Critical, Stop,
         "a group descriptor is damaged", "take what its copy says",
-        "The places of bitmaps and table are not possible, or the checksum is wrong and a copy of \
-         the descriptor, which is sound, names other places. The places never change in a \
-         filesystem's life but when it is resized.";
+        "The places of bitmaps and table are not possible, or the checksum is wrong, or there are no \
+         inodes; and a copy of the descriptor, which is sound, names other places. The places never \
+         change in a filesystem's life but when it is resized.";
     DESCRIPTOR_UNINIT: "descriptor-uninit", Some(0x00_0036), Accounting, Fix,
         "a group is marked as not initialised without the feature for it", "clear the marks",
         "The marks mean something only where descriptors have checksums.";

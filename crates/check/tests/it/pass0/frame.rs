@@ -3,8 +3,12 @@
 use super::{Victim, damaged, expect, expect_of, run, sound};
 use crate::kit::{Frame, full, ids, set, set16, told};
 use ext4_check::Error;
-use ext4_ondisk::geometry::Geometry;
-use ext4_testkit::image::Image;
+use ext4_ondisk::{
+    geometry::Geometry,
+    group_desc::{DescFormat, GroupDesc},
+};
+use ext4_testkit::{image::Image, view::View};
+use ext4_units::GroupNr;
 
 #[test]
 fn a_filesystem_larger_than_its_device_is_left_alone() {
@@ -88,7 +92,8 @@ fn structures_on_each_other_are_moved_apart() {
     expect("ext4-4k", &["inode-bitmap-conflict"], |it| {
         it.descriptor(0, |desc| desc.inode_bitmap = desc.block_bitmap);
     });
-    expect("ext4-4k", &["inode-table-conflict"], |it| {
+    // Without checksums it is not looked for by its root.
+    expect("ext4-nocsum", &["inode-table-conflict"], |it| {
         // The table of the first group is where the descriptors are.
         it.descriptor(0, |desc| desc.inode_table.0 = 1);
     });
@@ -149,4 +154,57 @@ fn what_cannot_be_mended_for_want_of_room_is_told_and_left() {
     let (outcome, _, err) = run(&no_lost_found, &[]);
     assert!(ids(&outcome).contains(&"repair-failed"), "{err:?}{}", told(&outcome));
     assert!(outcome.left > 0);
+}
+
+#[track_caller]
+fn has_the_files(image: &Image, mended: &Image) {
+    let files = |image: &Image| View::new(image).unwrap().manifest().unwrap();
+    assert_eq!(files(image).differences(&files(mended)), [""; 0]);
+}
+
+/// All files were lost then: what lies there are no inodes, and so the root was none.
+#[test]
+fn a_table_that_is_somewhere_else_by_a_copy_is_looked_for_there() {
+    for profile in ["ext4-1k", "ext3-1k", "noflex-1k"] {
+        let Some(image) = sound(profile, "") else { return };
+        for far in [1, 0x20, 0x400] {
+            let moved = damaged(&image, |it| {
+                it.descriptor(0, |desc| desc.inode_table = desc.inode_table.plus(far));
+            });
+            let mended = expect_of(&moved, &[], &["descriptor-copy"]);
+            has_the_files(&image, &mended);
+        }
+    }
+}
+
+/// A filesystem of one group has no copies.
+#[test]
+fn the_first_table_is_found_by_its_root() {
+    let Some(image) = sound("ext4-4k", "") else { return };
+    for far in [1, 0x20, 0x400] {
+        let moved = damaged(&image, |it| {
+            it.descriptor(0, |desc| desc.inode_table = desc.inode_table.plus(far));
+        });
+        let mended = expect_of(&moved, &[], &["inode-table-place"]);
+        has_the_files(&image, &mended);
+    }
+}
+
+#[test]
+fn a_copy_that_is_wrong_does_not_move_a_table() {
+    let Some(image) = sound("ext4-1k", "") else { return };
+    // The copy of the descriptors behind the copy of the superblock in group 1.
+    let at = (8193 + 1) * 1024 + 8;
+    let other = damaged(&image, |it| it.bytes[at] ^= 0x40);
+    let resealed = damaged(&other, |it| {
+        let format = DescFormat::new(&it.sb);
+        let bytes = &mut it.bytes[at - 8..][..format.desc_size()];
+        let desc = GroupDesc::decode_unverified(bytes, GroupNr(0), &format).unwrap();
+        desc.encode(bytes, GroupNr(0), &format);
+    });
+    for wrong in [other, resealed] {
+        let (outcome, after, _) = run(&wrong, &[]);
+        assert!(outcome.findings.is_empty(), "{}", told(&outcome));
+        assert!(after.bytes() == wrong.bytes());
+    }
 }
