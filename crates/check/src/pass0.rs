@@ -6,6 +6,7 @@ mod fields;
 mod foreign;
 mod journal;
 mod journal_device;
+mod journal_inode;
 mod mmp;
 pub(crate) mod orphans;
 mod primary;

@@ -4,18 +4,16 @@
 //! reached then: behind a damaged superblock or descriptor.
 
 use super::{
-    journal_device,
+    journal_device, journal_inode,
     special::{self, Special},
-    visible,
 };
 use crate::{
     Error, Place, Result,
     problem::pass0::{
-        JOURNAL_BACKUP, JOURNAL_ERRNO, JOURNAL_INODE, JOURNAL_MAP_LOST, JOURNAL_NEWER_EMPTY,
-        JOURNAL_NOT_EMPTY, JOURNAL_REPLAY, JOURNAL_RUN_DEFAULT, JOURNAL_SHARED, JOURNAL_SUPERBLOCK,
-        JOURNAL_TRANSACTION, JOURNAL_UNKNOWN_INCOMPAT, JOURNAL_UNKNOWN_RO, JOURNAL_V2_FIELDS,
-        JOURNAL_VERSION, JOURNAL_VISIBLE, JOURNAL_WITHOUT_FEATURE, RECOVERY_WITHOUT_JOURNAL,
-        SUPERBLOCK_FIELD,
+        JOURNAL_ERRNO, JOURNAL_NEWER_EMPTY, JOURNAL_NOT_EMPTY, JOURNAL_REPLAY, JOURNAL_RUN_DEFAULT,
+        JOURNAL_SHARED, JOURNAL_SUPERBLOCK, JOURNAL_TRANSACTION, JOURNAL_UNKNOWN_INCOMPAT,
+        JOURNAL_UNKNOWN_RO, JOURNAL_V2_FIELDS, JOURNAL_VERSION, JOURNAL_WITHOUT_FEATURE,
+        RECOVERY_WITHOUT_JOURNAL, SUPERBLOCK_FIELD,
     },
     session::Session,
 };
@@ -25,12 +23,10 @@ use ext4_jbd2::{
 };
 use ext4_ondisk::{
     checksum::Csum,
-    extent,
     features::{Compat, Incompat},
-    inode::{Inode, InodeFlags},
     jbd2::{
-        BlockKind, JournalCompat, JournalIncompat, JournalSuperblock, MAGIC, MIN_LOG_BLOCKS,
-        RawJournalSuperblock, TagFlags, unescape,
+        BlockKind, JournalCompat, JournalIncompat, JournalSuperblock, MAGIC, RawJournalSuperblock,
+        TagFlags, unescape,
     },
     superblock::{RawSuperblock, State, keep_error_history},
 };
@@ -42,10 +38,6 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 const V1_LEN: usize = 0x24;
 /// The first of `s_users`.
 const FIRST_USER: std::ops::Range<usize> = 0x100..0x110;
-/// The inode that is kept for the journal.
-const JOURNAL: u32 = 8;
-/// `s_jnl_backup_type` where `s_jnl_blocks` holds a copy.
-const HAS_BACKUP: u8 = 1;
 
 /// Checks the journal. One on another device is looked at if that is at hand.
 pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
@@ -58,7 +50,7 @@ pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
             None => Ok(()),
         };
     }
-    let Some((ino, file)) = inode(session)? else { return Ok(()) };
+    let Some((ino, file)) = journal_inode::find(session)? else { return Ok(()) };
     let (device, uuid) = (session.raw.s_journal_dev.get(), session.raw.s_journal_uuid);
     if device != 0 || uuid != [0; 16] {
         let found = format!("s_journal_dev {device:#x} besides a journal inode");
@@ -68,8 +60,8 @@ pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
             session.put_superblock()?;
         }
     }
-    let ino = hidden(session, ino, &file)?;
-    backup(session, &file)?;
+    let ino = journal_inode::hidden(session, ino, &file)?;
+    journal_inode::backup(session, &file)?;
     let log = Log::internal(file.runs);
     the_log(session, &log, &Place { what: Some("journal"), ..Place::inode(ino) })
 }
@@ -144,128 +136,9 @@ fn without_feature(session: &mut Session<'_, '_>) -> Result<()> {
     if is_changed { session.put_superblock() } else { Ok(()) }
 }
 
-fn clear_recover(session: &mut Session<'_, '_>) {
+pub(super) fn clear_recover(session: &mut Session<'_, '_>) {
     let word = session.raw.s_feature_incompat.get();
     session.raw.s_feature_incompat.set(word & !Incompat::RECOVER.bits());
-}
-
-/// Whether an inode can hold the journal: the one that is for it, or one for files.
-fn may_be_journal(session: &Session<'_, '_>, ino: InodeNr) -> bool {
-    ino == InodeNr::JOURNAL || ino.get() >= session.geo.first_ino
-}
-
-/// The journal's inode, restored from the superblock's copy of its map where it is damaged; `None`
-/// when there is none any more.
-fn inode(session: &mut Session<'_, '_>) -> Result<Option<(InodeNr, Special)>> {
-    let number = session.raw.s_journal_inum.get();
-    let fault = match InodeNr::new(number) {
-        None => "the superblock names none".to_owned(),
-        Some(ino) if !may_be_journal(session, ino) => {
-            "an inode that is for something else".to_owned()
-        }
-        Some(ino) => match usable(session, special::read(session, ino)?) {
-            Ok(file) => return Ok(Some((ino, file))),
-            Err(fault) => fault,
-        },
-    };
-    let place = match InodeNr::new(number) {
-        Some(ino) => Place { what: Some("journal"), ..Place::inode(ino) },
-        None => Place::what("journal"),
-    };
-    // Restored into another special inode, it would be cleared for what it is there.
-    if let Some(ino) = InodeNr::new(number).filter(|it| may_be_journal(session, *it))
-        && !session.gate.todo.has_restored_journal
-        && let Some(file) = from_backup(session, ino)?
-        && session.fix(&JOURNAL_MAP_LOST, place.clone(), &fault, "")?
-    {
-        session.gate.todo.has_restored_journal = true;
-        let mut file = file;
-        session.put_special(ino, &mut file.inode)?;
-        return Ok(Some((ino, file)));
-    }
-    if session.fix(&JOURNAL_INODE, place, fault, "")? {
-        session.raw.s_journal_inum.set(0);
-        for word in &mut session.raw.s_jnl_blocks {
-            word.set(0);
-        }
-        session.raw.s_jnl_backup_type = 0;
-        clear_recover(session);
-        let word = session.raw.s_feature_compat.get();
-        session.raw.s_feature_compat.set(word & !Compat::HAS_JOURNAL.bits());
-        session.gate.todo.journal = true;
-        session.put_superblock()?;
-    }
-    Ok(None)
-}
-
-/// Moves a journal that is an ordinary file to the inode that is kept for it
-/// (`e2fsck_move_ext3_journal`).
-fn hidden(session: &mut Session<'_, '_>, ino: InodeNr, file: &Special) -> Result<InodeNr> {
-    let Some(home) = InodeNr::new(JOURNAL) else { return Ok(ino) };
-    if !visible::can_hide(session, ino, home, file)?
-        || !session.fix(&JOURNAL_VISIBLE, Place::inode(ino), "", format!("inode {home}"))?
-    {
-        return Ok(ino);
-    }
-    visible::hide(session, ino, home)?;
-    session.raw.s_journal_inum.set(home.get());
-    session.put_superblock()?;
-    Ok(home)
-}
-
-/// A journal has at least so many blocks.
-fn usable(
-    session: &Session<'_, '_>,
-    file: std::result::Result<Special, String>,
-) -> std::result::Result<Special, String> {
-    let file = file?;
-    let blocks = file.inode.size >> session.geo.block_size.bits();
-    if blocks < MIN_LOG_BLOCKS.into() {
-        return Err(format!("{blocks} blocks, expected at least {MIN_LOG_BLOCKS}"));
-    }
-    if file.inode.flags.contains(InodeFlags::ENCRYPT) {
-        return Err("an encrypted file, expected a plain one".into());
-    }
-    Ok(file)
-}
-
-/// The inode that the superblock's copy of the map describes, if it leads to a journal.
-fn from_backup(session: &Session<'_, '_>, ino: InodeNr) -> Result<Option<Special>> {
-    if session.raw.s_jnl_backup_type != HAS_BACKUP || session.inode_place(ino).is_none() {
-        return Ok(None);
-    }
-    let words = session.raw.s_jnl_blocks;
-    let mut inode = Inode::new(0o100_600, session.sb.want_extra_isize, &session.format);
-    inode.i_block.copy_from_slice(words[..15].as_bytes());
-    inode.size = u64::from(words[15].get()) << 32 | u64::from(words[16].get());
-    inode.links_count = 1;
-    let is_tree = inode.i_block.starts_with(&extent::MAGIC.to_le_bytes());
-    inode.flags.set(InodeFlags::EXTENTS, is_tree);
-    let blocks = session.geo.block_size.blocks_for(inode.size);
-    inode.sectors = blocks.saturating_mul(u64::from(session.geo.block_size.bytes()) / 512);
-    let Ok(file) = usable(session, special::runs(session, ino, inode)?) else { return Ok(None) };
-    let Some(first) = file.runs.first() else { return Ok(None) };
-    let block = session.image.read(first.start)?;
-    Ok(block.starts_with(&MAGIC.to_be_bytes()).then_some(file))
-}
-
-/// The superblock's copy of the map, with which the inode could be restored.
-fn backup(session: &mut Session<'_, '_>, file: &Special) -> Result<()> {
-    let mut words = session.raw.s_jnl_blocks;
-    words[..15].as_mut_bytes().copy_from_slice(&file.inode.i_block);
-    words[15].set((file.inode.size >> 32) as u32);
-    words[16].set((file.inode.size & 0xFFFF_FFFF) as u32);
-    let has_backup = session.raw.s_jnl_backup_type == HAS_BACKUP;
-    let is_other = session.raw.s_jnl_backup_type > HAS_BACKUP;
-    if is_other || (has_backup && words.as_bytes() == session.raw.s_jnl_blocks.as_bytes()) {
-        return Ok(());
-    }
-    if session.fix(&JOURNAL_BACKUP, Place::what("superblock"), "", "")? {
-        session.raw.s_jnl_blocks = words;
-        session.raw.s_jnl_backup_type = HAS_BACKUP;
-        session.put_superblock()?;
-    }
-    Ok(())
 }
 
 /// The journal's superblock; `None` when it stays as damaged as it is.

@@ -57,11 +57,7 @@ pub(super) fn find(
 
 /// Whether a group's table is not where it is said to be: the first group has the root, and no inode at
 /// all is there.
-pub(super) fn is_lost(
-    session: &Session<'_, '_>,
-    group: GroupNr,
-    desc: &GroupDesc,
-) -> Result<bool> {
+pub(super) fn is_lost(session: &Session<'_, '_>, group: GroupNr, desc: &GroupDesc) -> Result<bool> {
     if group != FIRST || has_root(session, &session.image.read(desc.inode_table)?) {
         return Ok(false);
     }
@@ -131,12 +127,7 @@ struct Look {
     bad: u32,
 }
 
-fn look(
-    session: &Session<'_, '_>,
-    group: GroupNr,
-    run: BlockRange,
-    bitmap: &[u8],
-) -> Result<Look> {
+fn look(session: &Session<'_, '_>, group: GroupNr, run: BlockRange, bitmap: &[u8]) -> Result<Look> {
     let geo = &session.geo;
     let size = session.format.inode_size();
     let mut found = Look::default();

@@ -3,7 +3,10 @@
 use super::{Victim, damaged, expect, expect_of, run, sound};
 use crate::kit::ids;
 use ext4_check::Error;
-use ext4_testkit::image::Recipe;
+use ext4_testkit::{
+    image::{Image, Recipe},
+    view::View,
+};
 
 const RECOVER: u32 = 4;
 
@@ -96,5 +99,22 @@ fn a_journal_with_a_name_is_hidden() {
             it.inode(13, |inode| inode.copy_from_slice(&journal));
             it.superblock(|raw| raw.s_journal_inum.set(13));
         });
+    }
+}
+
+/// The file was given the journal's map then, and its contents were lost.
+#[test]
+fn a_file_that_the_superblock_takes_for_the_journal_stays_a_file() {
+    for (profile, large) in [("ext4-4k", false), ("ext3-1k", true)] {
+        let recipe = Recipe::new(profile).write("/file", vec![7; if large { 2 << 20 } else { 9 }]);
+        let Some(image) = recipe.image() else { return };
+        let other = damaged(&image, |it| it.superblock(|raw| raw.s_journal_inum.set(12)));
+        let mended = expect_of(&other, &[], &["superblock-field"]);
+        let files = |image: &Image| View::new(image).unwrap().manifest().unwrap();
+        assert_eq!(files(&image).differences(&files(&mended)), [""; 0]);
+        // Nor is it overwritten where the journal is lost.
+        let lost = damaged(&other, |it| it.inode(8, |inode| inode.fill(0)));
+        let mended = expect_of(&lost, &[], &["journal-inode"]);
+        assert_eq!(files(&image).differences(&files(&mended)), [""; 0]);
     }
 }
