@@ -7,7 +7,7 @@ use ext4_ondisk::{
     features::Incompat,
     inline_data::{self, BODY_LEN},
     inode::{FileType, InodeFlags},
-    xattr::{Entry, NameIndex, Value, encode_body, parse_body},
+    xattr::{Entry, Value, encode_body, parse_body},
 };
 
 impl Inode {
@@ -43,7 +43,7 @@ impl Inode {
             && self.extra_isize != 0
             && !self.flags.intersects(never)
             && self.attributes_but_data().is_ok_and(|mut entries| {
-                entries.push(data_entry(Vec::new()));
+                entries.push(inline_data::entry(Vec::new()));
                 encode_body(&entries, self.ibody.len()).is_some()
             })
     }
@@ -60,8 +60,8 @@ impl Inode {
     pub(crate) fn set_inline_contents(&mut self, contents: &[u8]) -> Result<bool> {
         let (head, rest) = contents.split_at(contents.len().min(BODY_LEN));
         let mut entries = parse_body(&self.ibody, self.ino)?;
-        let new = data_entry(rest.to_vec());
-        match entries.iter_mut().find(|it| is_data(it)) {
+        let new = inline_data::entry(rest.to_vec());
+        match entries.iter_mut().find(|it| inline_data::is_attribute(it)) {
             Some(old) => *old = new,
             None => entries.push(new),
         }
@@ -88,16 +88,7 @@ impl Inode {
 
     fn attributes_but_data(&self) -> Result<Vec<Entry>> {
         let mut entries = parse_body(&self.ibody, self.ino)?;
-        entries.retain(|it| !is_data(it));
+        entries.retain(|it| !inline_data::is_attribute(it));
         Ok(entries)
     }
-}
-
-fn is_data(entry: &Entry) -> bool {
-    entry.index == NameIndex::SYSTEM.0 && entry.name == inline_data::XATTR_NAME
-}
-
-fn data_entry(value: Vec<u8>) -> Entry {
-    let name = inline_data::XATTR_NAME.to_vec();
-    Entry { index: NameIndex::SYSTEM.0, name, value: Value::Here(value), hash: 0 }
 }

@@ -18,11 +18,20 @@ pub const DOTDOT_SIZE: usize = 4;
 /// inline, empty when `i_block` suffices.
 pub fn attribute(entries: &[Entry]) -> Option<&[u8]> {
     entries.iter().find_map(|entry| match &entry.value {
-        Value::Here(value) if entry.index == NameIndex::SYSTEM.0 && entry.name == XATTR_NAME => {
-            Some(value.as_slice())
-        }
+        Value::Here(value) if is_attribute(entry) => Some(value.as_slice()),
         _ => None,
     })
+}
+
+/// Whether this is the attribute, by its name.
+pub fn is_attribute(entry: &Entry) -> bool {
+    entry.index == NameIndex::SYSTEM.0 && entry.name == XATTR_NAME
+}
+
+/// The attribute with this value.
+pub fn entry(value: Vec<u8>) -> Entry {
+    let name = XATTR_NAME.to_vec();
+    Entry { index: NameIndex::SYSTEM.0, name, value: Value::Here(value), hash: 0 }
 }
 
 /// All bytes there is room for: `i_block` and the attribute. The file's size may be less; bytes of

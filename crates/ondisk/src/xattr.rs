@@ -5,7 +5,9 @@
 mod entry;
 mod name;
 
-pub use entry::{Entry, MAX_VALUE, Value, encode_body, entry_hash, entry_hash_signed, parse_body};
+pub use entry::{
+    Entry, MAX_VALUE, Value, encode_body, entry_hash, entry_hash_signed, parse_body, salvage_body,
+};
 pub use name::{NameIndex, full_name, split_name};
 
 use crate::{Corrupt, checksum::Csum};
@@ -192,6 +194,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_before_the_damage_is_saved() {
+        let entries = vec![
+            entry(NameIndex::SYSTEM, "data", b"x"),
+            entry(NameIndex::USER, "z", b"12345"),
+            entry(NameIndex::USER, "y", b"6"),
+        ];
+        let mut bytes = encode_body(&entries, 96).unwrap();
+        assert_eq!(salvage_body(&bytes), entries);
+        // The value of the second lies outside, the third has no name.
+        bytes[4 + 20 + 2] = 0xFF;
+        bytes[4 + 20 + 20 + 16] = 0;
+        assert_eq!(salvage_body(&bytes), entries[..1]);
+    }
+
+    #[test]
     fn no_bytes_panic() {
         let ino = InodeNr::new(12).unwrap();
         let entries = vec![entry(NameIndex::USER, "abc", b"12345"), entry(NameIndex(9), "c", b"")];
@@ -201,6 +218,7 @@ mod tests {
                 let mut bytes = good.clone();
                 bytes[at] = byte;
                 let _ = parse_body(&bytes, ino);
+                let _ = salvage_body(&bytes);
                 let _ = parse_body(&bytes[..at], ino);
             }
         }

@@ -145,7 +145,8 @@ fn files(file: &Path) -> Option<BTreeMap<String, Entry>> {
 }
 
 /// Names of `before` whose content `theirs` still has and `ours` has neither there nor in lost+found,
-/// nor beside it: of two files of the same name either can be the one that is renamed.
+/// nor beside it nor in another directory: of two files of the same name, or directories that they are
+/// in, either can be the one that is renamed.
 fn lost(
     before: &BTreeMap<String, Entry>,
     theirs: &BTreeMap<String, Entry>,
@@ -157,7 +158,12 @@ fn lost(
     };
     let found = |path: &str, entry| {
         let beside = format!("{path}~");
-        let is_near = |other: &str| other.starts_with("lost+found") || other.starts_with(&beside);
+        let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
+        let is_near = |other: &str| {
+            other.starts_with("lost+found")
+                || other.starts_with(&beside)
+                || name(other) == name(path)
+        };
         ours.iter().any(|(other, it)| is_near(other) && same(it, entry))
     };
     let lost = before.iter().filter(|(path, entry)| {

@@ -12,6 +12,7 @@ use crate::{
 };
 use ext4_ondisk::{
     features::Incompat,
+    inode::InodeFlags,
     xattr::{self, RawXattrEntry, entry_hash, entry_hash_signed},
 };
 use ext4_units::InodeNr;
@@ -81,8 +82,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Checks the attributes in the inode's body. Damaged, they all go: their lengths and places
-    /// depend on each other.
+    /// Checks the attributes in the inode's body. Damaged, they all go, but for contents: their lengths
+    /// and places depend on each other.
     fn body_attributes(&mut self) -> Result<()> {
         let body = self.body().to_vec();
         let mut values = Vec::new();
@@ -91,6 +92,9 @@ impl Check<'_> {
         if let Some((problem, found)) = fault
             && self.fix(problem, found, "")?
         {
+            if self.has_flag(InodeFlags::INLINE_DATA) && self.keep_inline(|_| false) {
+                return Ok(());
+            }
             let at = 128 + self.extra_isize();
             if let Some(magic) = self.bytes.to_mut().get_mut(at..at + 4) {
                 magic.fill(0);

@@ -13,7 +13,7 @@ use ext4_ondisk::{
     features::Incompat,
     inline_data,
     inode::{FileType, InodeFlags},
-    xattr::{Value, entry_hash, entry_hash_signed, parse_body},
+    xattr::{self, Entry, Value, encode_body, entry_hash, entry_hash_signed, parse_body},
 };
 use ext4_units::BlockNr;
 
@@ -88,12 +88,46 @@ impl Check<'_> {
                 return Ok(Verdict::Kept);
             }
         }
-        if !has_attribute && self.fix(&INLINE_DATA_NO_ATTRIBUTE, "", "")? {
+        if has_attribute {
+            return Ok(Verdict::Kept);
+        }
+        let fault = parse_body(self.body(), self.ino).err();
+        let found = fault.map_or_else(String::new, |it| it.to_string());
+        if self.fix(&INLINE_DATA_NO_ATTRIBUTE, found, "")? && !self.keep_inline(|_| true) {
             self.set_size(0);
             self.raw.i_block = [0; 60];
             self.clear_flags(InodeFlags::INLINE_DATA);
         }
         Ok(Verdict::Kept)
+    }
+
+    /// Makes the attributes in the inode anew: those among them that can be read and are to be kept, and
+    /// `system.data`, if need be an empty one, with which the contents in `i_block` count. False when
+    /// there is no room for it.
+    pub(super) fn keep_inline(&mut self, is_kept: impl Fn(&Entry) -> bool) -> bool {
+        let mut entries = xattr::salvage_body(self.body());
+        entries.retain(|it| match it.value {
+            Value::Here(_) => inline_data::is_attribute(it) || is_kept(it),
+            Value::Inode { .. } => !inline_data::is_attribute(it) && is_kept(it),
+        });
+        if inline_data::attribute(&entries).is_none() {
+            entries.push(inline_data::entry(Vec::new()));
+        }
+        for entry in &mut entries {
+            if let Value::Here(_) = entry.value {
+                entry.hash = 0;
+            }
+        }
+        let Some(body) = encode_body(&entries, self.body().len()) else { return false };
+        let at = 128 + self.extra_isize();
+        if let Some(place) = self.bytes.to_mut().get_mut(at..) {
+            place.copy_from_slice(&body);
+        }
+        self.is_dirty = true;
+        if let Some(room) = self.inline_room().filter(|room| *room < self.size()) {
+            self.set_size(room);
+        }
+        true
     }
 
     /// An inode that is no directory by its mode, but by its contents (`check_is_really_dir`).

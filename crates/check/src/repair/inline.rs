@@ -21,7 +21,7 @@ impl File<'_, '_, '_> {
     pub(crate) fn set_inline(&mut self, inline: &Inline) -> Result<()> {
         self.inode.i_block = inline.body;
         let mut entries = xattr::parse_body(&self.inode.ibody, self.ino)?;
-        for entry in entries.iter_mut().filter(|it| is_data(it)) {
+        for entry in entries.iter_mut().filter(|it| inline_data::is_attribute(it)) {
             entry.value = Value::Here(inline.value.clone());
         }
         self.put_body(&entries)
@@ -33,7 +33,7 @@ impl File<'_, '_, '_> {
         let context = self.dir_context();
         let block = inline.to_block(&context)?;
         let mut entries = xattr::parse_body(&self.inode.ibody, self.ino)?;
-        entries.retain(|it| !is_data(it));
+        entries.retain(|it| !inline_data::is_attribute(it));
         self.put_body(&entries)?;
         self.inode.flags.remove(InodeFlags::INLINE_DATA);
         self.begin_map();
@@ -54,8 +54,4 @@ impl File<'_, '_, '_> {
         })?;
         Ok(())
     }
-}
-
-fn is_data(entry: &Entry) -> bool {
-    entry.index == xattr::NameIndex::SYSTEM.0 && entry.name == inline_data::XATTR_NAME
 }

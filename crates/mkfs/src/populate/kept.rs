@@ -13,7 +13,7 @@ use ext4_ondisk::{
     inline_data,
     inode::{FileType, InodeFlags},
     time::Timestamp,
-    xattr::{Entry, MAX_REFCOUNT, NameIndex, Value, XattrBlock, encode_body, entry_hash},
+    xattr::{Entry, MAX_REFCOUNT, Value, XattrBlock, encode_body, entry_hash},
 };
 use ext4_units::{BlockNr, BlockRange, InodeNr};
 
@@ -52,12 +52,7 @@ pub(super) fn body(len: usize, set: Option<&Set>, data: Option<&[u8]>) -> Vec<u8
     let Some(data) = data else {
         return set.map_or_else(|| vec![0; len], |it| it.body.to_vec());
     };
-    let mut entries = vec![Entry {
-        index: NameIndex::SYSTEM.0,
-        name: inline_data::XATTR_NAME.to_vec(),
-        value: Value::Here(data.to_vec()),
-        hash: 0,
-    }];
+    let mut entries = vec![inline_data::entry(data.to_vec())];
     entries.extend(set.iter().flat_map(|it| it.entries.iter().cloned()));
     encode_body(&entries, len).expect("attributes were chosen for the room that contents leave")
 }

@@ -86,6 +86,17 @@ pub fn parse_body(body: &[u8], ino: InodeNr) -> Result<Vec<Entry>, Corrupt> {
     parse(body, 4, 4, &|| format!("attributes in inode {ino}"))
 }
 
+/// Those attributes in an inode's body that can be read: up to where the list of entries is damaged,
+/// without those whose values are.
+pub fn salvage_body(body: &[u8]) -> Vec<Entry> {
+    if body.get(..4).map(LittleEndian::read_u32) != Some(MAGIC) {
+        return Vec::new();
+    }
+    let (listed, end) = list(body, 4);
+    let values_from = end.unwrap_or_else(|(at, _)| at) + 4;
+    listed.iter().filter_map(|it| it.read(body, 4, values_from).ok()).collect()
+}
+
 /// An inode's body of `len` bytes with these attributes, all zeros for none; `None` when they don't
 /// fit. Entries keep their order and their hash: in an inode's body the kernel writes 0.
 pub fn encode_body(entries: &[Entry], len: usize) -> Option<Vec<u8>> {
@@ -104,68 +115,94 @@ pub(super) fn parse(
     base: usize,
     place: &dyn Fn() -> String,
 ) -> Result<Vec<Entry>, Corrupt> {
+    let corrupt = |(at, fault)| Corrupt::new(format!("{}, entry at byte {at}", place()), fault);
+    let (listed, end) = list(area, first);
+    // The list ends with a zero word; values come behind it.
+    let values_from = end.map_err(corrupt)? + 4;
+    let read =
+        |it: &Listed<'_>| it.read(area, base, values_from).map_err(|fault| corrupt((it.at, fault)));
+    listed.iter().map(read).collect()
+}
+
+/// An entry in a list of them.
+struct Listed<'a> {
+    at: usize,
+    raw: &'a RawXattrEntry,
+    name: &'a [u8],
+}
+
+/// The entries from byte `first`, and where their list ends; or where it is damaged, and how.
+fn list(area: &[u8], first: usize) -> (Vec<Listed<'_>>, Result<usize, (usize, String)>) {
     let mut found = Vec::new();
     let mut at = first;
     // Each round advances by at least 16 bytes.
-    loop {
-        let corrupt =
-            |fault: String| Corrupt::new(format!("{}, entry at byte {at}", place()), fault);
-        let rest = area.get(at..).unwrap_or_default();
-        match rest.get(..4) {
-            None => return Err(corrupt("no end of the list of entries".into())),
-            Some([0, 0, 0, 0]) => break,
-            Some(_) => {}
-        }
-        let Ok((raw, behind)) = RawXattrEntry::ref_from_prefix(rest) else {
-            return Err(corrupt(format!("{} bytes left, expected an entry", rest.len())));
-        };
-        let name_len = usize::from(raw.e_name_len);
-        let next = at + ENTRY + name_len.next_multiple_of(4);
-        let name = behind
-            .get(..name_len)
-            .filter(|_| next <= area.len())
-            .ok_or_else(|| corrupt(format!("name of {name_len} bytes, {} left", behind.len())))?;
-        if name.contains(&0) {
-            return Err(corrupt(format!("name \"{}\" has a zero byte", name.escape_ascii())));
-        }
-        found.push((at, raw, name));
-        at = next;
-    }
-    // The list ends with a zero word; values come behind it.
-    let values_from = at + 4;
-    found
-        .into_iter()
-        .map(|(at, raw, name)| {
-            let corrupt =
-                |fault: String| Corrupt::new(format!("{}, entry at byte {at}", place()), fault);
-            let len = raw.e_value_size.get();
-            if len > MAX_VALUE {
-                return Err(corrupt(format!("value of {len} bytes, expected at most {MAX_VALUE}")));
+    let end = loop {
+        match next(area, at) {
+            Ok(Some((entry, next))) => {
+                found.push(entry);
+                at = next;
             }
-            let value = match InodeNr::new(raw.e_value_inum.get()) {
-                Some(ino) => Value::Inode { ino, len },
-                None if len == 0 => Value::Here(Vec::new()),
-                None => {
-                    let start = base + usize::from(raw.e_value_offs.get());
-                    let value = usize::try_from(len)
-                        .ok()
-                        .filter(|_| start >= values_from)
-                        .and_then(|len| {
-                            area.get(start..start.checked_add(len.next_multiple_of(4))?)?.get(..len)
-                        })
-                        .ok_or_else(|| {
-                            corrupt(format!(
-                                "value of {len} bytes at byte {start}, expected inside {values_from}..{}",
-                                area.len()
-                            ))
-                        })?;
-                    Value::Here(value.to_vec())
-                }
-            };
-            let (index, hash) = (raw.e_name_index, raw.e_hash.get());
-            Ok(Entry { index, name: name.to_vec(), value, hash })
-        })
-        .collect()
+            Ok(None) => break Ok(at),
+            Err(fault) => break Err((at, fault)),
+        }
+    };
+    (found, end)
+}
+
+/// The entry at a byte, and where the next one is; `None` at the end of the list.
+fn next(area: &[u8], at: usize) -> Result<Option<(Listed<'_>, usize)>, String> {
+    let rest = area.get(at..).unwrap_or_default();
+    match rest.get(..4) {
+        None => return Err("no end of the list of entries".into()),
+        Some([0, 0, 0, 0]) => return Ok(None),
+        Some(_) => {}
+    }
+    let Ok((raw, behind)) = RawXattrEntry::ref_from_prefix(rest) else {
+        return Err(format!("{} bytes left, expected an entry", rest.len()));
+    };
+    let name_len = usize::from(raw.e_name_len);
+    let next = at + ENTRY + name_len.next_multiple_of(4);
+    let name = behind
+        .get(..name_len)
+        .filter(|_| next <= area.len())
+        .ok_or_else(|| format!("name of {name_len} bytes, {} left", behind.len()))?;
+    if name.contains(&0) {
+        return Err(format!("name \"{}\" has a zero byte", name.escape_ascii()));
+    }
+    Ok(Some((Listed { at, raw, name }, next)))
+}
+
+impl Listed<'_> {
+    /// The entry with its value, which counts from byte `base` and lies behind `values_from`.
+    fn read(&self, area: &[u8], base: usize, values_from: usize) -> Result<Entry, String> {
+        let raw = self.raw;
+        let len = raw.e_value_size.get();
+        if len > MAX_VALUE {
+            return Err(format!("value of {len} bytes, expected at most {MAX_VALUE}"));
+        }
+        let value = match InodeNr::new(raw.e_value_inum.get()) {
+            Some(ino) => Value::Inode { ino, len },
+            None if len == 0 => Value::Here(Vec::new()),
+            None => {
+                let start = base + usize::from(raw.e_value_offs.get());
+                let value = usize::try_from(len)
+                    .ok()
+                    .filter(|_| start >= values_from)
+                    .and_then(|len| {
+                        area.get(start..start.checked_add(len.next_multiple_of(4))?)?.get(..len)
+                    })
+                    .ok_or_else(|| {
+                        format!(
+                            "value of {len} bytes at byte {start}, expected inside {values_from}..{}",
+                            area.len()
+                        )
+                    })?;
+                Value::Here(value.to_vec())
+            }
+        };
+        let (index, hash) = (raw.e_name_index, raw.e_hash.get());
+        Ok(Entry { index, name: self.name.to_vec(), value, hash })
+    }
 }
 
 /// Writes entries from byte `first`, and their values from the area's end downward. `None` when

@@ -4,7 +4,10 @@ use crate::kit::{
     block, finds, finds_except, inode, set, set16, with_attributes, with_block, with_inode,
     with_superblock, word,
 };
-use ext4_testkit::image::{Image, Recipe, poison};
+use ext4_testkit::{
+    image::{Image, Recipe, poison},
+    view::View,
+};
 
 const FILE: u32 = 12;
 const FLAGS: usize = 0x20;
@@ -115,12 +118,18 @@ fn a_value_in_an_inode_is_one() {
     finds(&without, &["ea-inode-feature"]);
 }
 
+fn content(image: &Image) -> String {
+    View::new(image).unwrap().manifest().unwrap().0["file"].content.clone()
+}
+
 #[test]
 fn contents_inside_the_inode_have_their_attribute() {
     let Some(image) = Recipe::new("inline-4k").write("/file", poison(40)).image() else { return };
     let has_flag = word(&inode(&image, FILE), FLAGS) & 0x1000_0000 != 0;
     assert!(has_flag, "contents inside");
-    finds(&with_inode(&image, FILE, |it| set(it, BODY, 0)), &["inline-data-attribute"]);
+    let mended =
+        finds(&with_inode(&image, FILE, |it| set(it, BODY, 0)), &["inline-data-attribute"]);
+    assert_eq!(content(&mended), content(&image));
     let both = with_inode(&image, FILE, |it| {
         let flags = word(it, FLAGS);
         set(it, FLAGS, flags | 0x8_0000);
@@ -136,4 +145,18 @@ fn contents_inside_the_inode_have_their_attribute() {
         it[I_BLOCK..I_BLOCK + 60].fill(0);
     });
     finds(&map, &["flags-on-block-map"]);
+}
+
+/// The kernel does not read attributes with such a name, and the file was made empty.
+#[test]
+fn damaged_attributes_do_not_cost_an_inode_its_contents() {
+    let recipe = Recipe::new("inline-4k").write("/file", poison(100));
+    let Some(image) = recipe.debugfs("ea_set /file user.a abcd").image() else { return };
+    // Behind the magic and `system.data`.
+    let second = BODY + 4 + 20;
+    assert_eq!(&inode(&image, FILE)[second - 4..second], b"data");
+    let nameless = with_inode(&image, FILE, |it| it[second + 16] = 0);
+    assert_eq!(content(&finds(&nameless, &["inline-data-attribute"])), content(&image));
+    let outside = with_inode(&image, FILE, |it| set16(it, second + 2, 0xFFF0));
+    assert_eq!(content(&finds(&outside, &["inline-data-attribute"])), content(&image));
 }
