@@ -110,20 +110,20 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
     Ok((owners, sharers))
 }
 
-/// The clusters that an inode has, each cluster of its contents once, wherever its blocks are: they come
-/// to one place when it is given copies.
+/// The clusters that an inode has, each once for a cluster of its contents, whatever holes are in it.
 fn claims(pieces: &[Piece], bits: u32) -> impl Iterator<Item = (u64, What)> {
     let mut last = None;
     let blocks = pieces.iter().flat_map(|it| (0..it.len).map(move |nr| (it, nr)));
     blocks.filter_map(move |(piece, nr)| {
+        let cluster = (piece.start.0 + nr) >> bits;
         let is_known = match piece.what {
             What::Contents { lblk, .. } => {
                 let of_file = (lblk + nr) >> bits;
-                last.replace(of_file) == Some(of_file)
+                last.replace((of_file, cluster)) == Some((of_file, cluster))
             }
             What::Node | What::Attributes => false,
         };
-        (!is_known).then_some(((piece.start.0 + nr) >> bits, piece.what))
+        (!is_known).then_some((cluster, piece.what))
     })
 }
 

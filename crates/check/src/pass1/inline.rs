@@ -103,14 +103,18 @@ impl Check<'_> {
 
     /// Makes the attributes in the inode anew: those among them that can be read and are to be kept, and
     /// `system.data`, if need be an empty one, with which the contents in `i_block` count. False when
-    /// there is no room for it.
+    /// that would not be all of the contents.
     pub(super) fn keep_inline(&mut self, is_kept: impl Fn(&Entry) -> bool) -> bool {
         let mut entries = xattr::salvage_body(self.body());
         entries.retain(|it| match it.value {
             Value::Here(_) => inline_data::is_attribute(it) || is_kept(it),
             Value::Inode { .. } => !inline_data::is_attribute(it) && is_kept(it),
         });
-        if inline_data::attribute(&entries).is_none() {
+        let there = inline_data::attribute(&entries).map(<[u8]>::len);
+        if self.size() > (inline_data::BODY_LEN + there.unwrap_or(0)) as u64 {
+            return false;
+        }
+        if there.is_none() {
             entries.push(inline_data::entry(Vec::new()));
         }
         for entry in &mut entries {
@@ -124,9 +128,6 @@ impl Check<'_> {
             place.copy_from_slice(&body);
         }
         self.is_dirty = true;
-        if let Some(room) = self.inline_room().filter(|room| *room < self.size()) {
-            self.set_size(room);
-        }
         true
     }
 

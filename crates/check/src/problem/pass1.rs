@@ -275,10 +275,10 @@ super::problems! {
          copied to a cluster of their own.";
     INLINE_DATA_NO_ATTRIBUTE: "inline-data-attribute", Some(0x01_0075), Damage, Stop,
         "contents are inside the inode, but the attribute that goes with them is missing",
-        "add it, and keep what is in the map's place",
+        "add it if the contents are whole, else make the file empty",
         "The attribute system.data is always there where contents are inside the inode. The first 60 \
-         bytes lie before it and are kept, and what else can be read of damaged attributes. Without \
-         room for the attribute the file is made empty.";
+         bytes lie before it; if there are no more, or the others can be read in spite of other \
+         attributes that are damaged, nothing is lost.";
     SPECIAL_FLAGS: "special-file-mapped", Some(0x01_0076), Accounting, Stop,
         "device, pipe or socket has flags of contents", "clear the flags",
         "Such an inode has no contents, neither mapped nor inside.";
