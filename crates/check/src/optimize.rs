@@ -133,8 +133,7 @@ fn improve(
 
 /// Gives every file blocks of its own.
 fn unshare(session: &mut Session<'_, '_>, done: &mut Optimized) -> Result<()> {
-    let without = session.raw.s_feature_ro_compat.get() & !RoCompat::SHARED_BLOCKS.bits();
-    session.raw.s_feature_ro_compat.set(without);
+    session.raw.change_features(|it| it.ro_compat -= RoCompat::SHARED_BLOCKS);
     session.put_superblock()?;
     let before = (session.gate.fixed, session.gate.left);
     pass1b::run(session)?;

@@ -117,26 +117,16 @@ fn mend(session: &mut Session<'_, '_>, harvest: &mut Harvest, is_over: bool) -> 
 
 /// Sets features that inodes turned out to need.
 fn add_features(session: &mut Session<'_, '_>, features: Features) -> Result<()> {
-    session.raw.s_feature_compat.set(features.compat.bits());
-    session.raw.s_feature_incompat.set(features.incompat.bits());
-    session.raw.s_feature_ro_compat.set(features.ro_compat.bits());
+    session.raw.change_features(|it| *it = features);
     if session.raw.s_rev_level.get() == 0
         && session.fix(&REVISION, Place::what("superblock"), 0, 1)?
     {
-        session.raw.s_rev_level.set(1);
-        session.raw.s_first_ino.set(11);
-        session.raw.s_inode_size.set(128);
+        session.raw.raise_revision();
     }
     session.put_superblock()
 }
 
 /// Whether an inode's checksum is wrong. One of zeros alone has none.
 fn checksum_is_bad(world: &World<'_>, ino: InodeNr, bytes: &[u8]) -> bool {
-    let Some((expected, mask)) = world.format.checksum(ino, bytes) else { return false };
-    let word = |at: usize| match bytes.get(at..at + 2) {
-        Some(it) => u32::from(u16::from_le_bytes([it[0], it[1]])),
-        None => 0,
-    };
-    let found = (word(0x82) << 16 | word(0x7C)) & mask;
-    found != expected & mask && bytes.iter().any(|it| *it != 0)
+    world.format.verify(ino, bytes).is_err() && bytes.iter().any(|it| *it != 0)
 }

@@ -17,9 +17,6 @@ use ext4_ondisk::{
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The resize inode, whose blocks are the filesystem's own.
-const RESIZE: u32 = 7;
-
 /// Who has a cluster besides the filesystem itself, and how often.
 #[derive(Clone, Debug, Default)]
 struct Owners {
@@ -95,7 +92,8 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
         for (cluster, what) in claims(&pieces(&session.image, &session.geo, &inode), bits) {
             let Some(it) = owners.get_mut(&cluster) else { continue };
             // Of the filesystem's own files the first one keeps it: bad blocks stay where they are.
-            let is_keeper = is_special && (!it.is_kept || ino.get() == RESIZE);
+            // The blocks of the resize inode are the filesystem's own.
+            let is_keeper = is_special && (!it.is_kept || ino == InodeNr::RESIZE);
             if is_keeper || what == What::Attributes {
                 it.is_kept = true;
             } else {

@@ -163,16 +163,14 @@ fn features(session: &mut Session<'_, '_>) -> Result<()> {
         && !features.has_ro_compat(RoCompat::LARGE_FILE)
         && session.fix(&LARGE_FILES, place(), "", "")?
     {
-        let with = session.raw.s_feature_ro_compat.get() | RoCompat::LARGE_FILE.bits();
-        session.raw.s_feature_ro_compat.set(with);
+        session.raw.change_features(|it| it.ro_compat |= RoCompat::LARGE_FILE);
         session.put_superblock()?;
     }
     if session.facts.has_large_dir
         && !features.has_incompat(Incompat::LARGEDIR)
         && session.fix(&LARGE_DIRS, place(), "", "")?
     {
-        let with = session.raw.s_feature_incompat.get() | Incompat::LARGEDIR.bits();
-        session.raw.s_feature_incompat.set(with);
+        session.raw.change_features(|it| it.incompat |= Incompat::LARGEDIR);
         session.put_superblock()?;
     }
     Ok(())

@@ -19,7 +19,6 @@ use ext4_ondisk::{
     inode::{FileType, Inode, InodeFlags, RawInode},
 };
 use ext4_units::{BlockNr, InodeNr};
-use zerocopy::IntoBytes as _;
 
 /// Links that can be counted (`EXT4_LINK_MAX`).
 const LINK_MAX: u32 = 65_000;
@@ -80,11 +79,9 @@ fn read(session: &Session<'_, '_>, ino: InodeNr) -> Result<(Vec<u8>, RawInode)> 
     Ok((bytes, raw))
 }
 
-/// Writes the known bytes back: what lies behind `i_extra_isize` belongs to attributes.
+/// Writes the fields back.
 fn write(session: &Session<'_, '_>, ino: InodeNr, bytes: &mut [u8], raw: &RawInode) -> Result<()> {
-    let extra = if bytes.len() > 128 { usize::from(raw.i_extra_isize.get()) } else { 0 };
-    let known = (128 + extra).min(raw.as_bytes().len()).min(bytes.len());
-    bytes[..known].copy_from_slice(&raw.as_bytes()[..known]);
+    raw.write_to(bytes);
     session.write_inode(ino, bytes)
 }
 
@@ -92,12 +89,10 @@ fn write(session: &Session<'_, '_>, ino: InodeNr, bytes: &mut [u8], raw: &RawIno
 fn attach(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<bool> {
     let (_, raw) = read(session, ino)?;
     let place = Place::inode(ino);
-    let size = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
     let has_blocks = raw.i_blocks_lo.get() != 0 || raw.l_i_blocks_high.get() != 0;
-    let has_acl = raw.i_file_acl_lo.get() != 0 || raw.l_i_file_acl_high.get() != 0;
     let is_regular = FileType::of_mode(raw.i_mode.get()) == FileType::Regular;
     // A device or a pipe is never more than this.
-    if !has_blocks && !has_acl && size == 0 && is_regular {
+    if !has_blocks && raw.file_acl() == 0 && raw.size() == 0 && is_regular {
         // Declined, it is given a name instead.
         if session.fix(&EMPTY_UNATTACHED, place.clone(), "", "")? {
             session.clear_inode(ino)?;
@@ -148,8 +143,7 @@ fn count(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<()> {
         if !session.sb.features.has_ro_compat(RoCompat::DIR_NLINK)
             && session.fix(&DIR_NLINK, place.clone(), names, LINK_MAX)?
         {
-            let with = session.raw.s_feature_ro_compat.get() | RoCompat::DIR_NLINK.bits();
-            session.raw.s_feature_ro_compat.set(with);
+            session.raw.change_features(|it| it.ro_compat |= RoCompat::DIR_NLINK);
             session.put_superblock()?;
         }
         expected = 1;

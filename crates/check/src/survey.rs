@@ -17,8 +17,6 @@ use std::{ops::Range, sync::Arc};
 const MOST_BREAKS: usize = 100_000;
 /// A file of as many bytes needs the feature `large_file`.
 const LARGE: u64 = 1 << 31;
-/// The inode whose blocks are those that cannot be used.
-const BAD_BLOCKS: u32 = 1;
 
 /// What a filesystem consists of. The filesystem's own inodes are not counted, but for the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,7 +98,7 @@ pub fn survey(overlay: &Overlay, options: &Options, answers: &mut dyn Answers) -
     let mut session = pass0::open(&overlay, options, &mut gate)?;
     pass1::run(&mut session)?;
     let mut survey = Survey { free: free(&session), ..Survey::default() };
-    if let Some(Ok(inode)) = InodeNr::new(BAD_BLOCKS).map(|it| open(&session, it)) {
+    if let Ok(inode) = open(&session, InodeNr::BAD_BLOCKS) {
         let all = pieces(&session.image, &session.geo, &inode);
         let blocks = all.iter().filter(|it| matches!(it.what, What::Contents { .. }));
         survey.bad_blocks = blocks.map(|it| it.len).sum();

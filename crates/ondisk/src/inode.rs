@@ -152,12 +152,19 @@ impl InodeFormat {
         })
     }
 
-    /// The checksum stored in these bytes.
-    fn stored_checksum(bytes: &[u8], mask: u32) -> u32 {
+    /// Compares the checksum in an inode's bytes with what it should be, where there are checksums
+    /// (`ext4_inode_csum_verify`).
+    pub fn verify(&self, ino: InodeNr, bytes: &[u8]) -> Result<(), Corrupt> {
+        let Some((expected, mask)) = self.checksum(ino, bytes) else { return Ok(()) };
         let word = |at: usize| {
             bytes.get(at..at + 2).map_or(0, |b| u32::from(u16::from_le_bytes([b[0], b[1]])))
         };
-        (word(0x82) << 16 | word(0x7C)) & mask
+        let (found, expected) = ((word(0x82) << 16 | word(0x7C)) & mask, expected & mask);
+        if found == expected {
+            Ok(())
+        } else {
+            Err(Corrupt::checksum(format!("inode {ino}"), found, expected))
+        }
     }
 
     /// Renews the checksum in an inode's bytes. For those who changed them without an [`Inode`].
@@ -186,12 +193,7 @@ impl Inode {
     /// then the checksum (EBADMSG), in the kernel's order (`__ext4_iget`).
     pub fn decode(bytes: &[u8], ino: InodeNr, format: &InodeFormat) -> Result<Self, Corrupt> {
         let inode = Self::decode_unverified(bytes, ino, format)?;
-        if let Some((expected, mask)) = format.checksum(ino, bytes) {
-            let found = InodeFormat::stored_checksum(bytes, mask);
-            if found != expected & mask {
-                return Err(Corrupt::checksum(format!("inode {ino}"), found, expected & mask));
-            }
-        }
+        format.verify(ino, bytes)?;
         Ok(inode)
     }
 
@@ -235,8 +237,7 @@ impl Inode {
         if fits(extra_isize, 0x9C) {
             version |= u64::from(raw.i_version_hi.get()) << 32;
         }
-        let file_acl =
-            u64::from(raw.l_i_file_acl_high.get()) << 32 | u64::from(raw.i_file_acl_lo.get());
+        let file_acl = raw.file_acl();
         Ok(Self {
             mode,
             uid: wide(raw.i_uid, raw.l_i_uid_high),

@@ -173,11 +173,7 @@ impl Superblock {
 
     /// As [`decode`](Self::decode), without looking at magic and checksum: for one who repairs.
     pub fn decode_unverified(raw: &RawSuperblock) -> Result<Self, Corrupt> {
-        let features = Features {
-            compat: Compat::from_bits_retain(raw.s_feature_compat.get()),
-            incompat: Incompat::from_bits_retain(raw.s_feature_incompat.get()),
-            ro_compat: RoCompat::from_bits_retain(raw.s_feature_ro_compat.get()),
-        };
+        let features = raw.features();
         let is_64bit = features.has_incompat(Incompat::BIT64);
         let log_block_size = raw.s_log_block_size.get();
         let block_size = log_block_size

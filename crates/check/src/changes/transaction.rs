@@ -100,7 +100,7 @@ impl Transaction {
 }
 
 fn must_be_replayed(raw: &mut RawSuperblock) {
-    raw.s_feature_incompat.set(raw.s_feature_incompat.get() | Incompat::RECOVER.bits());
+    raw.change_features(|it| it.incompat |= Incompat::RECOVER);
 }
 
 fn edit(block: &mut [u8], offset: usize, change: impl FnOnce(&mut RawSuperblock)) {

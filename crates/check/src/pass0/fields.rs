@@ -8,6 +8,7 @@ use crate::{
 use ext4_blockdev::{BlockDevice, Overlay};
 use ext4_ondisk::{
     features::{Incompat, RoCompat},
+    inode::FileType,
     superblock::RawSuperblock,
 };
 use std::fmt;
@@ -21,8 +22,6 @@ pub(super) struct Mend {
     pub(super) raw: RawSuperblock,
 }
 
-const S_IFMT: u16 = 0o170_000;
-const S_IFDIR: u16 = 0o040_000;
 /// Inodes before the first one that files may have.
 const FIRST_INO: u32 = 11;
 
@@ -39,7 +38,7 @@ pub(super) fn next(raw: &RawSuperblock, overlay: &Overlay) -> Result<Option<Mend
         return Ok(field("s_rev_level", raw.s_rev_level, 1, raw, |it| it.s_rev_level.set(1)));
     }
     let bytes = 1024u32 << log;
-    let has = |bit: Incompat| raw.s_feature_incompat.get() & bit.bits() != 0;
+    let features = raw.features();
     if raw.s_rev_level.get() == 1 {
         let size = raw.s_inode_size.get();
         if !size.is_power_of_two() || size < 128 || u32::from(size) > bytes {
@@ -54,33 +53,40 @@ pub(super) fn next(raw: &RawSuperblock, overlay: &Overlay) -> Result<Option<Mend
         }
     }
     let size = raw.s_desc_size.get();
-    if has(Incompat::BIT64) && (!size.is_power_of_two() || !(64..=1024).contains(&size)) {
+    if features.has_incompat(Incompat::BIT64)
+        && (!size.is_power_of_two() || !(64..=1024).contains(&size))
+    {
         return Ok(field("s_desc_size", size, 64, raw, |it| it.s_desc_size.set(64)));
     }
     if let Some(mend) = group_size(raw, bytes) {
         return Ok(Some(mend));
     }
-    let has_large_clusters = raw.s_feature_ro_compat.get() & RoCompat::BIGALLOC.bits() != 0
-        && raw.s_log_cluster_size.get() > log;
+    let has_large_clusters =
+        features.has_ro_compat(RoCompat::BIGALLOC) && raw.s_log_cluster_size.get() > log;
     let first = u32::from(log == 0 && !has_large_clusters);
     if raw.s_first_data_block.get() != first {
         return Ok(mend(&FIRST_DATA_BLOCK, raw.s_first_data_block, first, raw, |it| {
             it.s_first_data_block.set(first);
         }));
     }
-    Ok(counts(raw, overlay.len(), bytes, has(Incompat::META_BG)))
+    Ok(counts(raw, overlay.len(), bytes))
 }
 
 /// How many inodes there would be, where that is more than a number of an inode can tell.
 pub(super) fn too_many_inodes(raw: &RawSuperblock) -> Option<u64> {
     let is_one = raw.s_magic.get() == RawSuperblock::MAGIC;
-    let is_64bit = raw.s_feature_incompat.get() & Incompat::BIT64.bits() != 0;
-    let blocks = if is_64bit { raw.blocks_count() } else { u64::from(raw.s_blocks_count_lo.get()) };
-    let blocks = blocks.checked_sub(raw.s_first_data_block.get().into()).filter(|_| is_one)?;
+    let blocks = blocks_count(raw).checked_sub(raw.s_first_data_block.get().into());
+    let blocks = blocks.filter(|_| is_one)?;
     let per_group = u64::from(raw.s_blocks_per_group.get());
     let groups = blocks.checked_add(per_group.checked_sub(1)?)? / per_group;
     let inodes = groups.saturating_mul(raw.s_inodes_per_group.get().into());
     (inodes > u64::from(u32::MAX)).then_some(inodes)
+}
+
+/// Blocks of the filesystem; without 64bit the high half means nothing.
+fn blocks_count(raw: &RawSuperblock) -> u64 {
+    let is_64bit = raw.features().has_incompat(Incompat::BIT64);
+    if is_64bit { raw.blocks_count() } else { raw.s_blocks_count_lo.get().into() }
 }
 
 /// Everything but the magic is right, which the checksum tells.
@@ -111,7 +117,7 @@ fn inode_size(raw: &RawSuperblock, overlay: &Overlay, bytes: u32) -> Result<Opti
         let mut mode = [0; 2];
         if u32::from(size) <= bytes && table != 0 && root + 2 <= overlay.len() {
             overlay.read_at(root, &mut mode)?;
-            if u16::from_le_bytes(mode) & S_IFMT == S_IFDIR {
+            if FileType::of_mode(u16::from_le_bytes(mode)) == FileType::Directory {
                 return Ok(Some(size));
             }
         }
@@ -123,7 +129,7 @@ fn inode_size(raw: &RawSuperblock, overlay: &Overlay, bytes: u32) -> Result<Opti
 fn group_size(raw: &RawSuperblock, bytes: u32) -> Option<Mend> {
     let is_legal = |n: u32| n > 0 && n <= bytes * 8 && n.is_multiple_of(8);
     let (blocks, clusters) = (raw.s_blocks_per_group.get(), raw.s_clusters_per_group.get());
-    if raw.s_feature_ro_compat.get() & RoCompat::BIGALLOC.bits() == 0 {
+    if !raw.features().has_ro_compat(RoCompat::BIGALLOC) {
         let right = if is_legal(clusters) { clusters } else { bytes * 8 };
         if is_legal(blocks) {
             return None;
@@ -153,10 +159,9 @@ fn group_size(raw: &RawSuperblock, bytes: u32) -> Option<Mend> {
 }
 
 /// Blocks, inodes and what follows from their number.
-fn counts(raw: &RawSuperblock, len: u64, bytes: u32, has_meta_bg: bool) -> Option<Mend> {
+fn counts(raw: &RawSuperblock, len: u64, bytes: u32) -> Option<Mend> {
     let first = u64::from(raw.s_first_data_block.get());
-    let is_64bit = raw.s_feature_incompat.get() & Incompat::BIT64.bits() != 0;
-    let blocks = if is_64bit { raw.blocks_count() } else { u64::from(raw.s_blocks_count_lo.get()) };
+    let blocks = blocks_count(raw);
     if blocks <= first {
         let right = len / u64::from(bytes);
         return (right > first)
@@ -193,7 +198,7 @@ fn counts(raw: &RawSuperblock, len: u64, bytes: u32, has_meta_bg: bool) -> Optio
         });
     }
     let meta = raw.s_first_meta_bg.get();
-    if has_meta_bg && meta != 0 {
+    if raw.features().has_incompat(Incompat::META_BG) && meta != 0 {
         return mend(&FIRST_META_BG, meta, 0, raw, |it| it.s_first_meta_bg.set(0));
     }
     None

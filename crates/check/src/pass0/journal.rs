@@ -137,8 +137,7 @@ fn without_feature(session: &mut Session<'_, '_>) -> Result<()> {
 }
 
 pub(super) fn clear_recover(session: &mut Session<'_, '_>) {
-    let word = session.raw.s_feature_incompat.get();
-    session.raw.s_feature_incompat.set(word & !Incompat::RECOVER.bits());
+    session.raw.change_features(|it| it.incompat -= Incompat::RECOVER);
 }
 
 /// The journal's superblock; `None` when it stays as damaged as it is.

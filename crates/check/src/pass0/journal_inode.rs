@@ -83,8 +83,7 @@ pub(super) fn find(session: &mut Session<'_, '_>) -> Result<Option<(InodeNr, Spe
         }
         session.raw.s_jnl_backup_type = 0;
         clear_recover(session);
-        let word = session.raw.s_feature_compat.get();
-        session.raw.s_feature_compat.set(word & !Compat::HAS_JOURNAL.bits());
+        session.raw.change_features(|it| it.compat -= Compat::HAS_JOURNAL);
         session.gate.todo.journal = true;
         session.put_superblock()?;
     }

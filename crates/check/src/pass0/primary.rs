@@ -11,7 +11,7 @@ use crate::{
 };
 use ext4_blockdev::{BlockDevice, Overlay};
 use ext4_ondisk::{
-    features::{Compat, Incompat, Operation, RoCompat, check},
+    features::{Compat, Features, Incompat, Operation, RoCompat, check},
     geometry::Geometry,
     group_desc::{DescFormat, GroupDesc},
     superblock::{RawSuperblock, Superblock},
@@ -71,23 +71,45 @@ pub(super) fn judge(raw: &RawSuperblock, len: u64) -> std::result::Result<Superb
 
 /// Features that nobody knows, by name.
 fn unknown_features(sb: &Superblock) -> Option<String> {
-    let compat = sb.features.compat.bits() & !(Compat::all().bits() & KNOWN_COMPAT);
-    let ro_compat = sb.features.ro_compat.bits() & !KNOWN_RO_COMPAT;
     if let Err(err) = check(Operation::Read, sb.features) {
         return Some(err.to_string());
     }
-    let unknown = ext4_ondisk::features::Features {
-        compat: Compat::from_bits_retain(compat),
+    let unknown = Features {
+        compat: sb.features.compat - KNOWN_COMPAT,
         incompat: Incompat::empty(),
-        ro_compat: RoCompat::from_bits_retain(ro_compat),
+        ro_compat: sb.features.ro_compat - KNOWN_RO_COMPAT,
     };
     let names = unknown.names();
     (!names.is_empty()).then(|| format!("features that are not known: {}", names.join(", ")))
 }
 
-/// Those that have a name in the kernel or in e2fsprogs.
-const KNOWN_COMPAT: u32 = 0x1E3F | 0x40;
-const KNOWN_RO_COMPAT: u32 = 0x1_F77B;
+/// Those that somebody has made filesystems with (`EXT2_LIB_FEATURE_COMPAT_SUPP` and its like); the
+/// others that have a name were never written by a program in use.
+const KNOWN_COMPAT: Compat = Compat::DIR_PREALLOC
+    .union(Compat::IMAGIC_INODES)
+    .union(Compat::HAS_JOURNAL)
+    .union(Compat::EXT_ATTR)
+    .union(Compat::RESIZE_INODE)
+    .union(Compat::DIR_INDEX)
+    .union(Compat::LAZY_BG)
+    .union(Compat::SPARSE_SUPER2)
+    .union(Compat::FAST_COMMIT)
+    .union(Compat::STABLE_INODES)
+    .union(Compat::ORPHAN_FILE);
+const KNOWN_RO_COMPAT: RoCompat = RoCompat::SPARSE_SUPER
+    .union(RoCompat::LARGE_FILE)
+    .union(RoCompat::HUGE_FILE)
+    .union(RoCompat::GDT_CSUM)
+    .union(RoCompat::DIR_NLINK)
+    .union(RoCompat::EXTRA_ISIZE)
+    .union(RoCompat::QUOTA)
+    .union(RoCompat::BIGALLOC)
+    .union(RoCompat::METADATA_CSUM)
+    .union(RoCompat::READONLY)
+    .union(RoCompat::PROJECT)
+    .union(RoCompat::SHARED_BLOCKS)
+    .union(RoCompat::VERITY)
+    .union(RoCompat::ORPHAN_PRESENT);
 
 /// Finds the superblock that the round works with. What had to be done for it is in the overlay.
 pub(super) fn find(

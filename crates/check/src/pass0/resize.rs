@@ -14,13 +14,12 @@ use ext4_ondisk::{
 use ext4_units::{BlockNr, InodeNr};
 use std::collections::HashSet;
 
-const RESIZE: u32 = 7;
 /// The pointer to the double-indirect block in `i_block`.
 const DOUBLE: usize = 13;
 
 /// Checks the inode against what it must be (`ext2fs_create_resize_inode`).
 pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
-    let Some(ino) = InodeNr::new(RESIZE) else { return Ok(()) };
+    let ino = InodeNr::RESIZE;
     if session.inode_place(ino).is_none() {
         return Ok(());
     }
@@ -131,7 +130,7 @@ fn put_pointer(bytes: &mut [u8], slot: usize, blk: BlockNr) {
 
 /// Makes it anew, after pass 1.
 pub(super) fn settle(session: &mut Session<'_, '_>) -> Result<()> {
-    let Some(ino) = InodeNr::new(RESIZE) else { return Ok(()) };
+    let ino = InodeNr::RESIZE;
     if !session.sb.features.has_compat(Compat::RESIZE_INODE) || session.inode_place(ino).is_none() {
         return Ok(());
     }

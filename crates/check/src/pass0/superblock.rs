@@ -15,7 +15,7 @@ use crate::{
 use ext4_blockdev::{BlockDevice, Overlay};
 use ext4_ondisk::{
     checksum::Csum,
-    features::{Compat, Incompat, RoCompat},
+    features::{Compat, Features, Incompat, RoCompat},
     group_desc::DescFormat,
     superblock::{RawSuperblock, Superblock},
 };
@@ -85,15 +85,15 @@ impl Check<'_, '_> {
     }
 
     fn has_compat(&self, bit: Compat) -> bool {
-        self.raw.s_feature_compat.get() & bit.bits() != 0
+        self.raw.features().has_compat(bit)
     }
 
     fn has_incompat(&self, bit: Incompat) -> bool {
-        self.raw.s_feature_incompat.get() & bit.bits() != 0
+        self.raw.features().has_incompat(bit)
     }
 
     fn has_ro_compat(&self, bit: RoCompat) -> bool {
-        self.raw.s_feature_ro_compat.get() & bit.bits() != 0
+        self.raw.features().has_ro_compat(bit)
     }
 
     fn size(&mut self, overlay: &Overlay) -> Result<()> {
@@ -161,14 +161,9 @@ impl Check<'_, '_> {
     }
 
     fn features(&mut self) -> Result<()> {
-        let raw = &self.raw;
-        let words = [raw.s_feature_compat, raw.s_feature_incompat, raw.s_feature_ro_compat];
-        if raw.s_rev_level.get() == 0 && words.iter().any(|it| it.get() != 0) {
-            self.mend(&REVISION, 0, 1, |it| {
-                it.s_rev_level.set(1);
-                it.s_first_ino.set(11);
-                it.s_inode_size.set(128);
-            })?;
+        let has_any = self.raw.features() != Features::default();
+        if self.raw.s_rev_level.get() == 0 && has_any {
+            self.mend(&REVISION, 0, 1, RawSuperblock::raise_revision)?;
         }
         let is_of_hurd = self.raw.s_creator_os.get() == RawSuperblock::OS_HURD;
         if is_of_hurd && self.has_linux_features() {
@@ -181,24 +176,24 @@ impl Check<'_, '_> {
                 },
             )?;
         } else if is_of_hurd && self.has_incompat(Incompat::FILETYPE) {
-            self.mend(&HURD_FILETYPE, "", "", |it| clear_incompat(it, Incompat::FILETYPE))?;
+            self.mend(&HURD_FILETYPE, "", "", |it| {
+                it.change_features(|it| it.incompat -= Incompat::FILETYPE);
+            })?;
         }
         if self.has_ro_compat(RoCompat::METADATA_CSUM) && self.has_ro_compat(RoCompat::GDT_CSUM) {
             self.mend(&BOTH_CHECKSUMS, "", "", |it| {
-                let word = it.s_feature_ro_compat.get();
-                it.s_feature_ro_compat.set(word & !RoCompat::GDT_CSUM.bits());
+                it.change_features(|it| it.ro_compat -= RoCompat::GDT_CSUM);
             })?;
         }
         if self.has_incompat(Incompat::CSUM_SEED) && !self.has_ro_compat(RoCompat::METADATA_CSUM) {
             self.mend(&CSUM_SEED_ALONE, "", "", |it| {
-                clear_incompat(it, Incompat::CSUM_SEED);
+                it.change_features(|it| it.incompat -= Incompat::CSUM_SEED);
                 it.s_checksum_seed.set(0);
             })?;
         }
         if self.has_incompat(Incompat::BIT64) && !self.has_incompat(Incompat::EXTENTS) {
             self.mend(&BIT64_WITHOUT_EXTENTS, "", "", |it| {
-                let word = it.s_feature_incompat.get();
-                it.s_feature_incompat.set(word | Incompat::EXTENTS.bits());
+                it.change_features(|it| it.incompat |= Incompat::EXTENTS);
             })?;
         }
         let is_single = self.raw.s_log_cluster_size.get() == self.raw.s_log_block_size.get();
@@ -208,14 +203,12 @@ impl Check<'_, '_> {
         {
             // Clusters of one block are none, and without extents there cannot be larger ones.
             self.mend(&SUPERBLOCK_FIELD, "bigalloc without extents", "", |it| {
-                let word = it.s_feature_ro_compat.get();
-                it.s_feature_ro_compat.set(word & !RoCompat::BIGALLOC.bits());
+                it.change_features(|it| it.ro_compat -= RoCompat::BIGALLOC);
             })?;
         }
         if self.has_compat(Compat::RESIZE_INODE) && self.has_incompat(Incompat::META_BG) {
             self.mend(&RESIZE_INODE_META_BG, "", "", |it| {
-                let word = it.s_feature_compat.get();
-                it.s_feature_compat.set(word & !Compat::RESIZE_INODE.bits());
+                it.change_features(|it| it.compat -= Compat::RESIZE_INODE);
             })?;
         }
         let encoding = self.raw.s_encoding.get();
@@ -244,9 +237,9 @@ impl Check<'_, '_> {
 
     /// Whether there is more than the Hurd ever knew: the field of the creator is what is wrong.
     fn has_linux_features(&self) -> bool {
-        let incompat = self.raw.s_feature_incompat.get() & !Incompat::FILETYPE.bits();
+        let Features { incompat, ro_compat, .. } = self.raw.features();
         let old = RoCompat::SPARSE_SUPER | RoCompat::LARGE_FILE;
-        incompat != 0 || self.raw.s_feature_ro_compat.get() & !old.bits() != 0
+        !(incompat - Incompat::FILETYPE).is_empty() || !(ro_compat - old).is_empty()
     }
 
     fn extra_size(&mut self) -> Result<()> {
@@ -318,10 +311,6 @@ impl Check<'_, '_> {
     }
 }
 
-fn clear_incompat(raw: &mut RawSuperblock, bit: Incompat) {
-    raw.s_feature_incompat.set(raw.s_feature_incompat.get() & !bit.bits());
-}
-
 /// Gives a filesystem a uuid that has none. Checksums that began with the old one stay right: those
 /// of crc32c through a seed of their own, those of descriptors are renewed.
 pub(super) fn name(session: &mut Session<'_, '_>) -> Result<()> {
@@ -332,8 +321,7 @@ pub(super) fn name(session: &mut Session<'_, '_>) -> Result<()> {
     let has_seed = session.sb.features.has_incompat(Incompat::CSUM_SEED);
     if has_csum && !has_seed {
         session.raw.s_checksum_seed.set(session.sb.csum_seed.0);
-        let word = session.raw.s_feature_incompat.get();
-        session.raw.s_feature_incompat.set(word | Incompat::CSUM_SEED.bits());
+        session.raw.change_features(|it| it.incompat |= Incompat::CSUM_SEED);
     }
     session.raw.s_uuid = uuid(&session.raw, session.now);
     session.put_superblock()?;

@@ -5,7 +5,7 @@ use super::descriptors::is_legal;
 use crate::{Result, session::Session};
 use ext4_ondisk::{
     group_desc::{GroupDesc, GroupFlags},
-    inode::RawInode,
+    inode::{FileType, RawInode},
 };
 use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
 
@@ -15,8 +15,6 @@ const LEAST: u32 = 2;
 const MOST_ROOTS: usize = 8;
 /// The group with the root.
 const FIRST: GroupNr = GroupNr(0);
-const S_IFMT: u16 = 0o170_000;
-const S_IFDIR: u16 = 0o040_000;
 
 /// The block where the group's table must begin, by what lies there: behind the group's inode
 /// bitmap, behind the table of the group before, or before that of the group behind; that of the first
@@ -150,13 +148,8 @@ fn look(session: &Session<'_, '_>, group: GroupNr, run: BlockRange, bitmap: &[u8
 
 fn is_inode(session: &Session<'_, '_>, ino: InodeNr, bytes: &[u8]) -> bool {
     let raw = RawInode::read(bytes);
-    let kind = raw.i_mode.get() & S_IFMT;
-    let is_known = [0o010, 0o020, 0o040, 0o060, 0o100, 0o120, 0o140].contains(&(kind >> 9));
-    let found = u32::from(raw.i_checksum_hi.get()) << 16 | u32::from(raw.l_i_checksum_lo.get());
-    let is_sealed = session
-        .format
-        .checksum(ino, bytes)
-        .is_none_or(|(expected, mask)| expected & mask == found & mask);
-    let is_right = ino != InodeNr::ROOT || kind == S_IFDIR;
-    is_known && is_right && raw.i_links_count.get() != 0 && is_sealed
+    let kind = FileType::of_mode(raw.i_mode.get());
+    let is_right =
+        if ino == InodeNr::ROOT { kind == FileType::Directory } else { kind != FileType::Unknown };
+    is_right && raw.i_links_count.get() != 0 && session.format.verify(ino, bytes).is_ok()
 }

@@ -9,10 +9,11 @@ use ext4_ondisk::{
     inode::{InodeFlags, RawInode},
 };
 use ext4_units::InodeNr;
-use zerocopy::{FromBytes as _, IntoBytes as _};
+use zerocopy::FromBytes as _;
 
 /// The inodes of user and group quota.
-const QUOTA: [(&str, u32); 2] = [("user", 3), ("group", 4)];
+const QUOTA: [(&str, InodeNr); 2] =
+    [("user", InodeNr::USER_QUOTA), ("group", InodeNr::GROUP_QUOTA)];
 
 /// Hides visible quota files (`e2fsck_hide_quota`).
 pub(super) fn quota(session: &mut Session<'_, '_>) -> Result<()> {
@@ -20,7 +21,7 @@ pub(super) fn quota(session: &mut Session<'_, '_>) -> Result<()> {
         return Ok(());
     }
     for ((name, home), ino) in QUOTA.into_iter().zip(session.sb.quota_inums) {
-        let (Some(ino), Some(home)) = (ino, InodeNr::new(home)) else { continue };
+        let Some(ino) = ino else { continue };
         let Ok(file) = special::read(session, ino)? else { continue };
         let place = Place::inode(ino);
         if !can_hide(session, ino, home, &file)?
@@ -29,9 +30,10 @@ pub(super) fn quota(session: &mut Session<'_, '_>) -> Result<()> {
             continue;
         }
         hide(session, ino, home)?;
-        let inum = match home.get() {
-            3 => &mut session.raw.s_usr_quota_inum,
-            _ => &mut session.raw.s_grp_quota_inum,
+        let inum = if home == InodeNr::USER_QUOTA {
+            &mut session.raw.s_usr_quota_inum
+        } else {
+            &mut session.raw.s_grp_quota_inum
         };
         inum.set(home.get());
         session.put_superblock()?;
@@ -66,7 +68,7 @@ pub(super) fn hide(session: &Session<'_, '_>, from: InodeNr, home: InodeNr) -> R
     let mut moved = bytes.clone();
     let mut raw = RawInode::read(&bytes);
     raw.i_mode.set(0o100_600);
-    moved[..128].copy_from_slice(&raw.as_bytes()[..128]);
+    raw.write_to(&mut moved);
     session.write_inode(home, &moved)?;
     session.write_inode(from, &vec![0; bytes.len()])
 }

@@ -18,7 +18,7 @@ use ext4_ondisk::{
     },
 };
 use ext4_units::{BlockNr, InodeNr};
-use zerocopy::{FromBytes as _, IntoBytes as _};
+use zerocopy::FromBytes as _;
 
 /// The name of the encryption context, behind its index.
 const CONTEXT_NAME: &[u8] = b"c";
@@ -223,8 +223,7 @@ impl Check<'_> {
             return Ok(Err((&VALUE_INODE, nr)));
         };
         let mut raw = RawInode::read(&bytes);
-        let len = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
-        if size == 0 || size > MAX_VALUE || u64::from(size) != len {
+        if size == 0 || size > MAX_VALUE || u64::from(size) != raw.size() {
             return Ok(Err((&VALUE_SIZE, size.into())));
         }
         let flags = InodeFlags::from_bits_retain(raw.i_flags.get());
@@ -248,7 +247,7 @@ impl Check<'_> {
                 return Ok(Err((&VALUE_NO_FLAG, nr)));
             }
             raw.i_flags.set(raw.i_flags.get() | InodeFlags::EA_INODE.bits());
-            bytes[..128].copy_from_slice(&raw.as_bytes()[..128]);
+            raw.write_to(&mut bytes);
             self.world.write_inode(ino, &bytes)?;
         }
         Ok(Ok(clusters))

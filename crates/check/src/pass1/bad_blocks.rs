@@ -84,10 +84,8 @@ impl Check<'_> {
         }
         let is_metadata = self.world.metadata.contains(blk.0);
         if levels == 0 {
-            if InodeNr::new(1)
-                .and_then(|it| self.world.inode_place(it))
-                .is_some_and(|it| it.0 == blk)
-            {
+            let own = self.world.inode_place(InodeNr::BAD_BLOCKS);
+            if own.is_some_and(|it| it.0 == blk) {
                 walk.is_lost = self.fix_at(&BAD_BLOCKS_IN_BAD_BLOCK, place, "", "")?;
                 return Ok(false);
             }

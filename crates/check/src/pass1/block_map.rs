@@ -4,7 +4,7 @@
 //! the same map twice.
 
 use super::{
-    inode::{Check, RESIZE, Verdict},
+    inode::{Check, Verdict},
     map::Map,
 };
 use crate::{
@@ -19,7 +19,7 @@ use ext4_ondisk::{
     indirect,
     inode::FileType,
 };
-use ext4_units::BlockNr;
+use ext4_units::{BlockNr, InodeNr};
 use std::collections::HashSet;
 
 /// So many numbers that are none make the inode not worth keeping.
@@ -81,7 +81,7 @@ impl Check<'_> {
     /// Judges a pointer and walks over what is below. True when it is to be zero.
     fn pointer(&mut self, map: &mut Map, walk: &mut Walk, nr: u32, slot: Slot) -> Result<bool> {
         let blk = BlockNr(nr.into());
-        let is_resize = self.ino.get() == RESIZE;
+        let is_resize = self.ino == InodeNr::RESIZE;
         let place = Place::inode(self.ino).at_lblk(slot.lblk).at_block(blk);
         let mut problem = self.pointer_fault(map, blk, slot);
         if problem.is_none() && slot.levels > 0 && !walk.seen.insert(nr) {

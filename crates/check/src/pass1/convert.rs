@@ -4,12 +4,11 @@ use super::{extents, map::OldMap};
 use crate::{Result, session::Session};
 use ext4_ondisk::inode::{InodeFlags, RawInode};
 use ext4_units::InodeNr;
-use zerocopy::IntoBytes as _;
 
 /// Gives each of these inodes a tree of extents instead of its map (`rebuild_extents`).
 pub(crate) fn run(session: &mut Session<'_, '_>, maps: Vec<(InodeNr, OldMap)>) -> Result<()> {
     for (ino, OldMap { extents, mut nodes }) in maps {
-        let bytes = session.read_inode(ino)?;
+        let mut bytes = session.read_inode(ino)?;
         let mut raw = RawInode::read(&bytes);
         let needed = extents::tree_blocks(extents.len(), session.geo.block_size);
         let had = nodes.len();
@@ -35,9 +34,7 @@ pub(crate) fn run(session: &mut Session<'_, '_>, maps: Vec<(InodeNr, OldMap)>) -
         let count = count.saturating_add(each * used as u64).saturating_sub(each * had as u64);
         raw.i_blocks_lo.set((count & 0xFFFF_FFFF) as u32);
         raw.l_i_blocks_high.set((count >> 32 & 0xFFFF) as u16);
-        let mut bytes = bytes;
-        let head = 128.min(bytes.len());
-        bytes[..head].copy_from_slice(&raw.as_bytes()[..head]);
+        raw.write_to(&mut bytes);
         session.write_inode(ino, &bytes)?;
     }
     Ok(())

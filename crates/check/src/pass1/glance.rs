@@ -47,8 +47,7 @@ pub(super) fn is_plain(
         && raw.i_flags.get() == InodeFlags::EXTENTS.bits()
         && raw.i_links_count.get() != 0
         && raw.i_dtime.get() == 0;
-    let has_more = raw.i_file_acl_lo.get() != 0
-        || raw.l_i_file_acl_high.get() != 0
+    let has_more = raw.file_acl() != 0
         || raw.l_i_blocks_high.get() != 0
         || raw.i_obso_faddr.get() != 0
         || has_attributes(raw, bytes);
@@ -116,7 +115,7 @@ fn maps_well(world: &World<'_>, raw: &RawInode, found: &mut Found) -> bool {
         clusters += len;
         found.claim(start.0, len);
     }
-    let size = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
+    let size = raw.size();
     found.is_large = size >= LARGE;
     (end_of_written == 0 || size >= (end_of_written - 1) << bits)
         && size <= largest_with_extents(world.geo.block_size)

@@ -26,15 +26,6 @@ use ext4_units::InodeNr;
 use std::{borrow::Cow, fmt};
 use zerocopy::IntoBytes as _;
 
-/// The bad blocks inode.
-pub(super) const BAD: u32 = 1;
-/// The boot loader's inode.
-pub(super) const BOOT_LOADER: u32 = 5;
-/// The resize inode.
-pub(super) const RESIZE: u32 = 7;
-/// The journal, where it is where it belongs.
-pub(super) const JOURNAL: u32 = 8;
-
 /// What became of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -60,7 +51,7 @@ pub(super) struct Check<'c> {
     pub(super) has_bad_checksum: bool,
     /// Clusters of values of its own attributes, and the inodes they are in.
     pub(super) body_values: (u64, u64),
-    /// Its own attributes have an encryption context: its length, or none.
+    /// The encryption context among its own attributes.
     pub(super) context: Option<Vec<u8>>,
     pub(super) found: &'c mut Found,
 }
@@ -163,9 +154,8 @@ impl Check<'_> {
     /// Frees the inode, as `e2fsck_clear_inode`.
     pub(super) fn clear(&mut self) -> Verdict {
         let now = u32::try_from(self.world.now).unwrap_or(u32::MAX).max(1);
-        if self.ino.get() == BAD {
-            let zeros = vec![0; 128];
-            self.raw.as_mut_bytes()[..128].copy_from_slice(&zeros);
+        if self.ino == InodeNr::BAD_BLOCKS {
+            self.raw.as_mut_bytes()[..128].fill(0);
         }
         self.raw.i_flags.set(0);
         self.raw.i_links_count.set(0);
@@ -209,10 +199,7 @@ impl Check<'_> {
 
     /// Writes the inode as mended so far.
     fn write(&mut self) -> Result<()> {
-        let extra = self.extra_isize().max(4);
-        let known = if self.bytes.len() > 128 { 128 + extra } else { 128 };
-        let known = known.min(size_of::<RawInode>()).min(self.bytes.len());
-        self.bytes.to_mut()[..known].copy_from_slice(&self.raw.as_bytes()[..known]);
+        self.raw.write_to(self.bytes.to_mut());
         self.world.write_inode(self.ino, &self.bytes)
     }
 
@@ -328,9 +315,8 @@ impl Check<'_> {
 
     /// The extents flag against the feature and against what `i_block` looks like.
     fn extents_flag(&mut self) -> Result<Verdict> {
-        let nr = self.ino.get();
-        let counts = self.raw.i_links_count.get() != 0 || nr == BAD || nr == 2 || nr == JOURNAL;
-        if !counts {
+        let own = [InodeNr::BAD_BLOCKS, InodeNr::ROOT, InodeNr::JOURNAL];
+        if self.raw.i_links_count.get() == 0 && !own.contains(&self.ino) {
             return Ok(Verdict::Kept);
         }
         let has_feature = self.features.has_incompat(Incompat::EXTENTS);

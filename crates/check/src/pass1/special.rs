@@ -1,6 +1,6 @@
 //! Inodes with a duty: root, journal, quota, orphan file, and the reserved ones.
 
-use super::inode::{BAD, BOOT_LOADER, Check, JOURNAL, RESIZE, Verdict};
+use super::inode::{Check, Verdict};
 use crate::{
     Problem, Result,
     problem::pass1::{
@@ -11,30 +11,27 @@ use crate::{
 use ext4_ondisk::{features::RoCompat, inode::FileType};
 use ext4_units::InodeNr;
 
-/// The inodes of user and group quota.
-const QUOTA: [u32; 2] = [3, 4];
-
 impl Check<'_> {
     /// Checks an inode with a duty. `None` for all others, and for those that go on like them.
     pub(super) fn special(&mut self) -> Result<Option<Verdict>> {
         let nr = self.ino.get();
         let sb = self.world.sb;
-        if nr == BAD {
+        if self.ino == InodeNr::BAD_BLOCKS {
             return self.bad_blocks().map(Some);
         }
         if self.ino == InodeNr::ROOT {
             return self.root();
         }
         let journal = self.world.raw.s_journal_inum.get();
-        if nr == JOURNAL {
+        if self.ino == InodeNr::JOURNAL {
             self.found.is_used = true;
-            if journal == JOURNAL {
+            if journal == nr {
                 return self.hidden_file(&JOURNAL_MODE).map(Some);
             }
             return self.unused(&JOURNAL_NOT_CLEAR);
         }
         let is_project_quota = sb.quota_inums[2] == Some(self.ino);
-        if QUOTA.contains(&nr) || is_project_quota {
+        if matches!(self.ino, InodeNr::USER_QUOTA | InodeNr::GROUP_QUOTA) || is_project_quota {
             self.found.is_used = true;
             self.found.is_hidden = true;
             if sb.features.has_ro_compat(RoCompat::QUOTA)
@@ -97,9 +94,9 @@ impl Check<'_> {
     fn reserved(&mut self) -> Result<Verdict> {
         self.found.is_used = true;
         let (mode, kind) = (self.raw.i_mode.get(), self.kind());
-        let is_wrong = match self.ino.get() {
-            BOOT_LOADER => kind == FileType::Directory,
-            RESIZE => mode != 0 && kind != FileType::Regular,
+        let is_wrong = match self.ino {
+            InodeNr::BOOT_LOADER => kind == FileType::Directory,
+            InodeNr::RESIZE => mode != 0 && kind != FileType::Regular,
             _ => mode != 0,
         };
         if is_wrong && self.fix(&RESERVED_MODE, format_args!("mode {mode:#o}"), 0)? {

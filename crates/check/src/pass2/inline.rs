@@ -13,7 +13,6 @@ use ext4_ondisk::{
     xattr::{self, Value},
 };
 use ext4_units::InodeNr;
-use zerocopy::IntoBytes as _;
 
 /// Bytes before the entries in `i_block`: the parent's number.
 const PARENT: usize = 4;
@@ -79,8 +78,7 @@ pub(crate) fn check(
         is_changed = true;
     }
     if is_changed {
-        let known = extra.min(raw.as_bytes().len()).min(bytes.len());
-        bytes[..known].copy_from_slice(&raw.as_bytes()[..known]);
+        raw.write_to(&mut bytes);
         report.inodes.push((dir, bytes));
     }
     // Nothing in it has an index.

@@ -15,7 +15,6 @@ use ext4_ondisk::{
     xattr,
 };
 use ext4_units::{BlockNr, InodeNr};
-use zerocopy::IntoBytes as _;
 
 /// Looks at an inode that is odd; true when it is to be cleared, and its name with it.
 pub(crate) fn check(
@@ -69,7 +68,7 @@ pub(crate) fn check(
         raw.l_i_file_acl_high.set(0);
         is_changed = true;
     }
-    let acl = u64::from(raw.l_i_file_acl_high.get()) << 32 | u64::from(raw.i_file_acl_lo.get());
+    let acl = raw.file_acl();
     if acl != 0
         && !view.geo.contains(BlockNr(acl))
         && ask(&FILE_ACL_RANGE, place.clone(), acl.to_string(), String::new())?
@@ -97,9 +96,7 @@ pub(crate) fn check(
         }
     }
     if is_changed {
-        let extra = if bytes.len() > 128 { usize::from(raw.i_extra_isize.get()) } else { 0 };
-        let known = (128 + extra).min(raw.as_bytes().len()).min(bytes.len());
-        bytes[..known].copy_from_slice(&raw.as_bytes()[..known]);
+        raw.write_to(&mut bytes);
         report.inodes.push((ino, bytes));
     }
     Ok(false)
@@ -149,7 +146,7 @@ fn policy(view: &View<'_>, ino: InodeNr) -> Result<Option<Vec<u8>>> {
     let extra = usize::from(raw.i_extra_isize.get());
     let body = bytes.get(128 + extra..).unwrap_or_default();
     let mut context = xattr::parse_body(body, ino).ok().and_then(|it| value(&it));
-    let acl = u64::from(raw.l_i_file_acl_high.get()) << 32 | u64::from(raw.i_file_acl_lo.get());
+    let acl = raw.file_acl();
     if context.is_none() && acl != 0 && view.geo.contains(BlockNr(acl)) {
         let block = view.image.read(BlockNr(acl))?;
         let decoded = xattr::XattrBlock::decode(&block, BlockNr(acl), None);

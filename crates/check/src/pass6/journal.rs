@@ -17,7 +17,6 @@ use ext4_ondisk::{
 use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
 use zerocopy::IntoBytes as _;
 
-const JOURNAL: u32 = 8;
 /// Blocks in one extent.
 const LONGEST: u64 = 1 << 15;
 /// Free runs that are looked at.
@@ -25,7 +24,7 @@ const MOST_RUNS: usize = 1 << 16;
 
 /// Makes the journal, if one was removed.
 pub(super) fn renew(session: &mut Session<'_, '_>) -> Result<()> {
-    let Some(ino) = InodeNr::new(JOURNAL) else { return Ok(()) };
+    let ino = InodeNr::JOURNAL;
     if !session.gate.todo.journal || session.sb.features.has_compat(Compat::HAS_JOURNAL) {
         return Ok(());
     }
@@ -76,8 +75,8 @@ pub(super) fn renew(session: &mut Session<'_, '_>) -> Result<()> {
     session.put_special(ino, &mut inode)?;
     write_empty_journal(session, &Log::internal(taken))?;
     let raw = &mut session.raw;
-    raw.s_journal_inum.set(JOURNAL);
-    raw.s_feature_compat.set(raw.s_feature_compat.get() | Compat::HAS_JOURNAL.bits());
+    raw.s_journal_inum.set(ino.get());
+    raw.change_features(|it| it.compat |= Compat::HAS_JOURNAL);
     raw.s_jnl_backup_type = 1;
     raw.s_jnl_blocks[..15].as_mut_bytes().copy_from_slice(&inode.i_block);
     raw.s_jnl_blocks[15].set((inode.size >> 32) as u32);

@@ -42,8 +42,7 @@ pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
         &ORPHAN_PRESENT_ALONE
     };
     if session.fix(problem, Place::what("superblock"), "", "")? {
-        let word = session.raw.s_feature_ro_compat.get();
-        session.raw.s_feature_ro_compat.set(word & !RoCompat::ORPHAN_PRESENT.bits());
+        session.raw.change_features(|it| it.ro_compat -= RoCompat::ORPHAN_PRESENT);
         session.put_superblock()?;
     }
     Ok(())
@@ -68,8 +67,7 @@ fn without_journal(session: &mut Session<'_, '_>) -> Result<()> {
         session.write_inode(ino, &vec![0; session.format.inode_size()])?;
         session.facts.inodes.remove(ino.get().into());
     }
-    let word = session.raw.s_feature_compat.get();
-    session.raw.s_feature_compat.set(word & !Compat::ORPHAN_FILE.bits());
+    session.raw.change_features(|it| it.compat -= Compat::ORPHAN_FILE);
     session.raw.s_orphan_file_inum.set(0);
     session.put_superblock()
 }

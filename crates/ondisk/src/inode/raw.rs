@@ -93,4 +93,23 @@ impl RawInode {
         raw.as_mut_bytes()[..known].copy_from_slice(&bytes[..known]);
         raw
     }
+
+    /// Puts the fields into the bytes of an inode, as far as `i_extra_isize` says that they are fields:
+    /// what is behind belongs to attributes. The checksum is the caller's to renew.
+    pub fn write_to(&self, bytes: &mut [u8]) {
+        let extra =
+            if bytes.len() > 128 { usize::from(self.i_extra_isize.get()).max(4) } else { 0 };
+        let known = (128 + extra).min(size_of::<Self>()).min(bytes.len());
+        bytes[..known].copy_from_slice(&self.as_bytes()[..known]);
+    }
+
+    /// `i_size` in bytes, both halves, whatever the inode is (`ext4_isize`).
+    pub const fn size(&self) -> u64 {
+        (self.i_size_high.get() as u64) << 32 | self.i_size_lo.get() as u64
+    }
+
+    /// The block of attributes, both halves; 0 for none (`ext4_file_acl`).
+    pub const fn file_acl(&self) -> u64 {
+        (self.l_i_file_acl_high.get() as u64) << 32 | self.i_file_acl_lo.get() as u64
+    }
 }

@@ -1,6 +1,9 @@
 //! The superblock's 1024 bytes, every field to 0x3FF.
 
-use crate::checksum::Csum;
+use crate::{
+    checksum::Csum,
+    features::{Compat, Features, Incompat, RoCompat},
+};
 use std::mem::offset_of;
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -294,6 +297,32 @@ impl RawSuperblock {
         self.s_lastcheck_hi = high;
     }
 
+    /// The three words of features.
+    pub fn features(&self) -> Features {
+        Features {
+            compat: Compat::from_bits_retain(self.s_feature_compat.get()),
+            incompat: Incompat::from_bits_retain(self.s_feature_incompat.get()),
+            ro_compat: RoCompat::from_bits_retain(self.s_feature_ro_compat.get()),
+        }
+    }
+
+    /// Changes the words of features.
+    pub fn change_features(&mut self, change: impl FnOnce(&mut Features)) {
+        let mut features = self.features();
+        change(&mut features);
+        self.s_feature_compat.set(features.compat.bits());
+        self.s_feature_incompat.set(features.incompat.bits());
+        self.s_feature_ro_compat.set(features.ro_compat.bits());
+    }
+
+    /// Makes revision 0 revision 1, with the fields that revision 0 does without
+    /// (`ext2fs_update_dynamic_rev`).
+    pub fn raise_revision(&mut self) {
+        self.s_rev_level.set(1);
+        self.s_first_ino.set(11);
+        self.s_inode_size.set(128);
+    }
+
     /// The superblock at the start of `bytes`; `None` if there are fewer than 1024.
     pub fn of(bytes: &[u8]) -> Option<&Self> {
         Self::ref_from_prefix(bytes).ok().map(|(raw, _)| raw)
@@ -313,7 +342,7 @@ impl RawSuperblock {
 
     /// Whether RO_COMPAT metadata_csum is on, so that `s_checksum` means something.
     pub fn has_checksum(&self) -> bool {
-        self.s_feature_ro_compat.get() & 0x400 != 0
+        self.features().has_ro_compat(RoCompat::METADATA_CSUM)
     }
 
     /// Renews `s_checksum` where the filesystem has one. After every change.
