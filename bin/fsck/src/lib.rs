@@ -3,6 +3,7 @@
 
 mod answers;
 pub mod cli;
+mod durable;
 pub mod explain;
 pub mod extended;
 mod filesystem;

@@ -74,6 +74,24 @@ pub struct Outcome {
     pub exit_code: u8,
 }
 
+/// The result of `--rollback`.
+#[derive(Clone, Debug, Serialize)]
+pub struct RolledBack {
+    /// The image as it was named.
+    pub image: String,
+    /// Bytes that were written back.
+    pub restored_bytes: u64,
+    /// The exit code.
+    pub exit_code: u8,
+}
+
+impl fmt::Display for RolledBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { image, restored_bytes, .. } = self;
+        write!(f, "{image}: as it was, {} written back", Bytes(*restored_bytes))
+    }
+}
+
 /// What was made better.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Improved {
@@ -211,7 +229,7 @@ impl Outcome {
         self.bad > 0
     }
 
-    /// Whether anything is to be written.
+    /// Whether recovery did anything.
     pub const fn has_recovered(&self) -> bool {
         self.replayed_transactions + self.cleaned_orphans > 0
     }

@@ -3,12 +3,13 @@
 //! A check gives the same changes for the same image, options and time. So the file holds those, and a
 //! digest of the changes: `--apply` checks again and compares.
 
+use crate::durable;
 use ext4_blockdev::BlockDevice;
 use ext4_check::{Changes, Optimize};
 use ext4_cli::Failure;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::{fmt::Write as _, fs::File, io::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path};
 
 /// The form of the file.
 const VERSION: u32 = 3;
@@ -76,12 +77,11 @@ impl Plan {
 
     /// Writes the file, which must not be there yet.
     pub(crate) fn save(&self, path: &Path) -> Result<(), Failure> {
-        let failed = |err: std::io::Error| Failure::operational(err).at(path.display());
-        let mut text = serde_json::to_vec_pretty(self)
-            .map_err(|err| Failure::operational(err).at(path.display()))?;
-        text.push(b'\n');
-        let mut file = File::create_new(path).map_err(failed)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)
+        durable::create(path, |file| {
+            serde_json::to_writer_pretty(&mut *file, self)?;
+            writeln!(file)
+        })
+        .map_err(|err| Failure::operational(err).at(path.display()))
     }
 
     /// Reads the file.

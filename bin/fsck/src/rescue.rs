@@ -3,7 +3,7 @@
 //! A folder for each inode, and `index.json`, which is there only when all the rest is, durably. All of it
 //! is made before the image is written to.
 
-use crate::outcome::many;
+use crate::{durable, outcome::many};
 use ext4_check::{
     Outcome,
     rescue::{Extract, Loss, Rescue},
@@ -183,9 +183,7 @@ impl Folder<'_> {
             .and_then(|()| fs::rename(&unfinished, self.path.join("index.json")))
             .map_err(host)?;
         sync(self.path)?;
-        // Its name too.
-        let parent = self.path.parent().filter(|it| !it.as_os_str().is_empty());
-        sync(parent.unwrap_or(Path::new(".")))?;
+        durable::sync_name(self.path).map_err(|err| Failed::Host(self.path.to_owned(), err))?;
         Ok(rescued)
     }
 
@@ -312,9 +310,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
 
 /// Makes the names in a folder durable.
 fn sync(folder: &Path) -> Result<(), Failed> {
-    File::open(folder)
-        .and_then(|it| it.sync_all())
-        .map_err(|err| Failed::Host(folder.to_owned(), err))
+    durable::sync(folder).map_err(|err| Failed::Host(folder.to_owned(), err))
 }
 
 /// Attributes as `getfattr --dump` shows them, for `setfattr --restore`.

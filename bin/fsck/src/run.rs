@@ -3,11 +3,12 @@
 use crate::{
     answers::Person,
     cli::Args,
+    durable,
     explain::{Explained, ProblemList},
     extended::Extended,
     filesystem::{self, InMemory, Recovery},
     meter::Meter,
-    outcome::Outcome,
+    outcome::{Outcome, RolledBack},
     plan::Plan,
     rescue,
     statistics::Statistics,
@@ -17,15 +18,10 @@ use ext4_check::{
     Changes, Error, JournalDevice, Options, Way,
     undo::{self, Rehearsal},
 };
-use ext4_cli::{Answer, CommonArgs, Exit, Failure, Prompt, Report, Stop, clock, size::Bytes};
+use ext4_cli::{Answer, CommonArgs, Exit, Failure, Prompt, Report, Stop, clock};
+use serde::Serialize;
 use std::{
-    cell::Cell,
-    ffi::OsStr,
-    fs::File,
-    io::{BufReader, BufWriter, Write as _},
-    ops::Range,
-    path::Path,
-    sync::Arc,
+    cell::Cell, ffi::OsStr, fmt, fs::File, io::BufReader, ops::Range, path::Path, sync::Arc,
 };
 
 /// Runs the program.
@@ -42,8 +38,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         report.show(&ProblemList::all())?;
         return Ok(Exit::OK);
     }
-    args.rescue.as_deref().map_or(Ok(()), rescue::check)?;
     args.check()?;
+    check_outputs(args)?;
     let prompt = Prompt::new(args.answer()).map_err(|_no_terminal| {
         Failure::operational(
             "no terminal to ask on: give -p, -y or -n to repair or look unattended",
@@ -78,7 +74,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let scopes =
         if args.has(Extended::JournalOnly) { filesystem::REPLAY } else { filesystem::BOTH };
     let (recovered, recovery) = filesystem::recover(&device, journal.as_ref(), now, scopes);
-    if args.preen && !args.is_forced() && run.may_skip(&*device, &recovery, &mut outcome) {
+    if args.preen && !args.is_forced() && run.may_skip(&*device, &recovery, now, &mut outcome) {
         return run.show(outcome);
     }
     outcome.replayed_transactions = recovery.transactions;
@@ -108,23 +104,10 @@ fn seconds() -> u64 {
     u64::try_from(clock::now().0).unwrap_or(0)
 }
 
-/// Writes the undo file and makes it durable.
-fn save_undo(path: &Path, rehearsal: &Rehearsal) -> Result<(), Failure> {
-    let failed = |err: std::io::Error| Failure::operational(err).at(path.display());
-    let mut file = BufWriter::new(File::create_new(path).map_err(failed)?);
-    let saved = rehearsal
-        .save(&mut file)
-        .map_err(|err| Failure::operational(err).at(path.display()))
-        .and_then(|()| file.flush().map_err(failed))
-        .and_then(|()| file.get_ref().sync_all().map_err(failed));
-    if saved.is_err() {
-        // Not a whole one: nothing was written to the image, and nobody shall believe it.
-        let _ = std::fs::remove_file(path);
-        return saved;
-    }
-    // Its name too.
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|it| it.sync_all()).map_err(failed)
+/// Checks that what is to be made on the host can be: before anything is done for it.
+fn check_outputs(args: &Args) -> Result<(), Failure> {
+    args.rescue.as_deref().map_or(Ok(()), rescue::check)?;
+    args.undo.iter().chain(&args.plan).try_for_each(|it| durable::check_new(it))
 }
 
 /// What is checked.
@@ -179,9 +162,10 @@ impl Run<'_> {
         &self,
         device: &dyn BlockDevice,
         recovery: &Recovery,
+        now: u64,
         outcome: &mut Outcome,
     ) -> bool {
-        let Some(summary) = filesystem::summary(device, seconds()) else { return false };
+        let Some(summary) = filesystem::summary(device, now) else { return false };
         if let Some(why) = summary.due.as_ref().or(recovery.failure.as_ref()) {
             self.report.note(format_args!("{}: checked, because {why}", self.name));
             return false;
@@ -327,7 +311,8 @@ impl Run<'_> {
             }
             let rehearsal = Arc::new(Rehearsal::new(Arc::clone(device)));
             self.carry_out(repair, &(Arc::clone(&rehearsal) as _))?;
-            save_undo(path, &rehearsal)?;
+            durable::create(path, |file| rehearsal.save(file))
+                .map_err(|err| Failure::operational(err).at(path.display()))?;
         }
         let way = self.carry_out(repair, device)?;
         if let Way::Ordered(why) = way
@@ -359,12 +344,13 @@ impl Run<'_> {
         let file = File::open(path).map_err(|err| Failure::operational(err).at(path.display()))?;
         let written = undo::restore(&mut BufReader::new(file), device)
             .map_err(|err| Failure::operational(err).at(&self.name))?;
-        self.report.text(format_args!(
-            "{}: as it was, {} written back",
-            self.name,
-            Bytes(written)
-        ))?;
-        Ok(Exit::CORRECTED)
+        let exit = Exit::CORRECTED;
+        self.tell(&RolledBack {
+            image: self.name.clone(),
+            restored_bytes: written,
+            exit_code: exit.code(),
+        })?;
+        Ok(exit)
     }
 
     fn failure(&self, err: &Error) -> Failure {
@@ -378,11 +364,16 @@ impl Run<'_> {
     fn show(&self, mut outcome: Outcome) -> Result<Exit, Failure> {
         let exit = outcome.exit();
         outcome.exit_code = exit.code();
-        if self.report.is_json() {
-            self.report.show(&outcome)?;
-        } else {
-            self.report.text(outcome.to_string().trim_end())?;
-        }
+        self.tell(&outcome)?;
         Ok(exit)
+    }
+
+    /// Prints the result: with `--quiet` only as JSON.
+    fn tell<T: Serialize + fmt::Display>(&self, result: &T) -> Result<(), Failure> {
+        if self.report.is_json() {
+            self.report.show(result)
+        } else {
+            self.report.text(result.to_string().trim_end())
+        }
     }
 }

@@ -35,6 +35,7 @@ fn a_plan_does_not_replace_a_file() {
     let Some(image) = damaged() else { return };
     let scratch = Scratch::new(&image);
     std::fs::write(scratch.path("plan"), "mine").unwrap();
-    expect(&scratch.run(&["-n", "--plan", "@plan"]), 8);
+    expect(&scratch.run(&["-n", "--plan", "@plan", "--rescue", "@lost"]), 8);
     assert_eq!(std::fs::read(scratch.path("plan")).unwrap(), b"mine");
+    assert!(!is_there(&scratch.path("lost")), "there is a rescue folder for nothing");
 }

@@ -14,8 +14,12 @@ fn a_repair_is_taken_back_to_the_last_byte() {
     let scratch = Scratch::new(&image);
     expect(&scratch.run(&["-y", "--undo", "@undo"]), 1);
     assert!(scratch.is_clean());
-    expect(&scratch.run(&["--rollback", "@undo"]), 1);
+    let out = scratch.run(&["--rollback", "@undo", "--json"]);
+    expect(&out, 1);
     assert!(scratch.bytes() == image.bytes()[..], "not as it was");
+    let told: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(told["exit_code"], 1);
+    assert!(told["restored_bytes"].as_u64().unwrap() > 0, "{told}");
 }
 
 #[test]
