@@ -12,7 +12,7 @@ use crate::{
     },
     session::Session,
 };
-use ext4_ondisk::{bitmap, group_desc::GroupFlags};
+use ext4_ondisk::{bitmap, features::Incompat, group_desc::GroupFlags};
 use ext4_units::{BlockNr, GroupNr};
 
 /// What one kind of bitmap is compared by.
@@ -317,7 +317,10 @@ fn count(
 /// Compares the superblock's counts.
 fn totals(session: &mut Session<'_, '_>, free_blocks: u64, free_inodes: u32) -> Result<()> {
     let place = || Place::what("superblock");
-    let found = session.raw.free_blocks_count();
+    let mut found = session.raw.free_blocks_count();
+    if !session.sb.features.has_incompat(Incompat::BIT64) {
+        found &= u64::from(u32::MAX);
+    }
     if found != free_blocks && session.fix(&FREE_BLOCKS, place(), found, free_blocks)? {
         session.raw.set_free_blocks_count(free_blocks);
         session.put_superblock()?;

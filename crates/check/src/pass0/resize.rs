@@ -2,7 +2,7 @@
 //! list of its copies. All of it follows from the superblock.
 
 use crate::{
-    Place, Result,
+    Place, Problem, Result,
     problem::pass0::{RESIZE_INODE, RESIZE_INODE_IN_USE, RESIZE_INODE_LATE},
     session::Session,
 };
@@ -80,10 +80,12 @@ fn fault(session: &Session<'_, '_>, inode: &Inode) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// What is wrong with the lists of copies. Blocks that cannot be, and those of others, are found by pass
-/// 1 as in any map.
-fn copies_fault(session: &Session<'_, '_>) -> Result<Option<String>> {
-    for (_, blk, copies) in layout(session) {
+/// What is wrong with the lists of copies: damage in the first quarter of them, which is all that
+/// `check_resize_inode` looks at, a remark in the others. Blocks that cannot be, and those of others, are
+/// found by pass 1 as in any map.
+fn copies_fault(session: &Session<'_, '_>) -> Result<Option<(&'static Problem, String)>> {
+    let quarter = usize::from(session.sb.reserved_gdt_blocks) / 4;
+    for (nr, (_, blk, copies)) in layout(session).into_iter().enumerate() {
         if blk.0 >= session.image.n_blocks() {
             continue;
         }
@@ -91,8 +93,9 @@ fn copies_fault(session: &Session<'_, '_>) -> Result<Option<String>> {
         for (slot, copy) in copies.iter().enumerate() {
             let found = pointer(&node, slot);
             if u64::from(found) != copy.0 {
+                let problem = if nr < quarter { &RESIZE_INODE } else { &RESIZE_INODE_LATE };
                 let text = format!("block {blk}, slot {slot} has block {found}, expected {copy}");
-                return Ok(Some(text));
+                return Ok(Some((problem, text)));
             }
         }
     }
@@ -137,13 +140,11 @@ pub(super) fn settle(session: &mut Session<'_, '_>) -> Result<()> {
     let root = if session.gate.todo.resize_inode {
         session.take_cluster(BlockNr(0))?
     } else {
-        let Some(fault) = copies_fault(session)? else { return Ok(()) };
+        let Some((problem, fault)) = copies_fault(session)? else { return Ok(()) };
         let i_block =
             Inode::decode_unverified(&session.read_inode(ino)?, ino, &session.format)?.i_block;
         let root = BlockNr(pointer(&i_block, DOUBLE).into());
-        if !session.geo.contains(root)
-            || !session.fix(&RESIZE_INODE_LATE, Place::inode(ino), fault, "")?
-        {
+        if !session.geo.contains(root) || !session.fix(problem, Place::inode(ino), fault, "")? {
             return Ok(());
         }
         root

@@ -155,10 +155,10 @@ super::problems! {
         "the resize inode is not as it must be", "make it anew",
         "It lists the blocks reserved for more descriptors and their copies, all of which follow \
          from the superblock.";
-    RESIZE_INODE_LATE: "resize-inode-late", None, Accounting, Stop,
+    RESIZE_INODE_LATE: "resize-inode-late", None, Note, Fix,
         "the resize inode lists other copies than there are", "make it anew",
-        "It lists the blocks reserved for more descriptors and their copies. Nothing else uses the list; \
-         growing the filesystem while it is mounted would be refused.";
+        "It lists the blocks reserved for more descriptors and their copies. Only growing the filesystem \
+         while it is mounted uses these lists, and would be refused; e2fsck looks at a quarter of them.";
     FUTURE_MOUNT: "future-mount-time", Some(0x00_0031), Accounting, Fix,
         "the last mount is in the future", "set it to now",
         "The clock of this computer or of the one that mounted it was wrong.";

@@ -5,9 +5,14 @@ use super::{
     How::{Bytes, Debugfs},
     all_are_found_and_mended, case,
 };
-use crate::kit::{Frame, block, finds_among, with_block, with_descriptor};
+use crate::kit::{
+    Frame, block, finds_among, ids, mend, with_block, with_descriptor, with_superblock,
+};
 use ext4_ondisk::group_desc::GroupFlags;
-use ext4_testkit::image::{Image, Recipe};
+use ext4_testkit::{
+    image::{Image, Recipe},
+    oracle::{FsckMode, Need, e2fsck_device, skip_without},
+};
 use ext4_units::BlockNr;
 
 const CASES: &[Case] = &[
@@ -78,4 +83,20 @@ fn a_bitmap_of_another_group_is_not_free_in_a_group_without_one() {
     let copied = with_block(&image, 1500, |it| it.copy_from_slice(&bitmap));
     let moved = with_descriptor(&copied, 0, |it| it.block_bitmap = BlockNr(1500));
     finds_among(&moved, &["block-bitmap-uninit"]);
+}
+
+/// As for e2fsck; the kernel counts anew.
+#[test]
+fn the_high_half_of_a_count_counts_with_64_bits_alone() {
+    for (profile, expected) in [("ext3-1k", &[][..]), ("ext4-1k", &["free-blocks"])] {
+        let Some(image) = Recipe::new(profile).image() else { return };
+        let high = with_superblock(&image, |raw| raw.s_free_blocks_count_hi.set(2));
+        let (outcome, _) = mend(&high, 1);
+        assert_eq!(ids(&outcome), expected, "{profile}");
+        if !skip_without(&[Need::E2fsck]) {
+            let fsck = e2fsck_device(&*high.device(), FsckMode::Check).unwrap();
+            let is_told = fsck.lines.iter().any(|it| it.contains("Free blocks count wrong"));
+            assert_eq!(is_told, !expected.is_empty(), "{profile}");
+        }
+    }
 }

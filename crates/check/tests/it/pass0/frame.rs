@@ -7,7 +7,11 @@ use ext4_ondisk::{
     geometry::Geometry,
     group_desc::{DescFormat, GroupDesc},
 };
-use ext4_testkit::{image::Image, view::View};
+use ext4_testkit::{
+    image::Image,
+    oracle::{FsckMode, Need, e2fsck_device, skip_without},
+    view::View,
+};
 use ext4_units::GroupNr;
 
 #[test]
@@ -75,13 +79,27 @@ fn a_superblock_of_too_many_inodes_is_not_believed() {
     expect("noflex-1k", &["too-many-inodes", "superblock-damaged"], many);
 }
 
+/// e2fsck looks at the first quarter of the lists.
 #[test]
 fn the_resize_inode_lists_the_copies_there_are() {
-    expect("noflex-1k", &["resize-inode-late"], |it| {
+    let wrong = |it: &mut Victim, nr: fn(u64) -> u64| {
         let geo = Geometry::new(&it.sb);
         let first = geo.superblock_place().0.plus(1 + u64::from(geo.desc_blocks()));
-        it.block(first)[0] ^= 1;
-    });
+        let blk = first.plus(nr(it.sb.reserved_gdt_blocks.into()));
+        it.block(blk)[0] ^= 1;
+    };
+    expect("noflex-1k", &["resize-inode"], |it| wrong(it, |_| 0));
+    expect("noflex-1k", &["resize-inode"], |it| wrong(it, |n| n / 4 - 1));
+    expect("noflex-1k", &["resize-inode-late"], |it| wrong(it, |n| n / 4));
+    if skip_without(&[Need::E2fsck]) {
+        return;
+    }
+    let Some(image) = sound("noflex-1k", "") else { return };
+    for (early, nr) in [(true, (|n| n / 4 - 1) as fn(u64) -> u64), (false, |n| n / 4)] {
+        let other = damaged(&image, |it| wrong(it, nr));
+        let fsck = e2fsck_device(&*other.device(), FsckMode::Check).unwrap();
+        assert_eq!(fsck.lines.iter().any(|it| it.contains("Resize inode not valid")), early);
+    }
 }
 
 #[test]
