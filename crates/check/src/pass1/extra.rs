@@ -31,11 +31,7 @@ impl Check<'_> {
             if !self.fix(&EXTRA_ISIZE, extra, format_args!("a multiple of 4 up to {max}"))? {
                 return Ok(());
             }
-            let wanted = if extra < min || extra > max {
-                usize::from(self.world.sb.want_extra_isize)
-            } else {
-                extra.next_multiple_of(4).min(max)
-            };
+            let wanted = self.possible_extra_isize();
             self.raw.i_extra_isize.set(u16::try_from(wanted).unwrap_or(0));
             self.is_dirty = true;
         }
@@ -47,6 +43,17 @@ impl Check<'_> {
             self.body_attributes()?;
         }
         self.times()
+    }
+
+    /// `i_extra_isize`, or what takes its place where it cannot be that.
+    pub(super) fn possible_extra_isize(&self) -> usize {
+        let max = self.bytes.len().saturating_sub(128);
+        let extra = self.extra_isize();
+        if extra < 4 || extra > max {
+            usize::from(self.world.sb.want_extra_isize)
+        } else {
+            extra.next_multiple_of(4).min(max)
+        }
     }
 
     /// Times that can only be mistakes of kernels of old.

@@ -105,7 +105,9 @@ impl Check<'_> {
     /// `system.data`, if need be an empty one, with which the contents in `i_block` count. False when
     /// that would not be all of the contents.
     pub(super) fn keep_inline(&mut self, is_kept: impl Fn(&Entry) -> bool) -> bool {
-        let mut entries = xattr::salvage_body(self.body());
+        let at = 128 + self.possible_extra_isize();
+        let old = self.bytes.get(at..).unwrap_or_default();
+        let mut entries = xattr::salvage_body(old);
         entries.retain(|it| match it.value {
             Value::Here(_) => inline_data::is_attribute(it) || is_kept(it),
             Value::Inode { .. } => !inline_data::is_attribute(it) && is_kept(it),
@@ -122,8 +124,8 @@ impl Check<'_> {
                 entry.hash = 0;
             }
         }
-        let Some(body) = encode_body(&entries, self.body().len()) else { return false };
-        let at = 128 + self.extra_isize();
+        let Some(body) = encode_body(&entries, old.len()) else { return false };
+        self.raw.i_extra_isize.set(u16::try_from(at - 128).unwrap_or(0));
         if let Some(place) = self.bytes.to_mut().get_mut(at..) {
             place.copy_from_slice(&body);
         }

@@ -159,4 +159,9 @@ fn damaged_attributes_do_not_cost_an_inode_its_contents() {
     assert_eq!(content(&finds(&nameless, &["inline-data-attribute"])), content(&image));
     let outside = with_inode(&image, FILE, |it| set16(it, second + 2, 0xFFF0));
     assert_eq!(content(&finds(&outside, &["inline-data-attribute"])), content(&image));
+    // Attributes are looked for where a size that can be would have them.
+    for size in [0, 2, 65_532] {
+        let misplaced = with_inode(&image, FILE, |it| set16(it, 0x80, size));
+        assert_eq!(content(&finds(&misplaced, &["inline-data-attribute"])), content(&image));
+    }
 }
