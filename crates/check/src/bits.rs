@@ -308,6 +308,22 @@ impl Bits {
         None
     }
 
+    /// The numbers of `from..to` that are not there as runs that do not touch, in order: start and
+    /// length.
+    pub(crate) fn absent_runs(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let mut at = from;
+        iter::from_fn(move || {
+            let start = self.first_absent(at, to)?;
+            at = self.range(start, to).next().unwrap_or(to);
+            Some((start, at - start))
+        })
+    }
+
+    /// The first of `n` numbers in a row of `from..to` that are not there.
+    pub(crate) fn first_room(&self, from: u64, to: u64, n: u64) -> Option<u64> {
+        self.absent_runs(from, to).find(|it| it.1 >= n).map(|it| it.0)
+    }
+
     /// How many numbers of a run are there.
     pub(crate) fn count(&self, start: u64, len: u64) -> u64 {
         let of_piece = |(nr, from, to): (usize, usize, usize)| match self.pages.get(nr) {
@@ -466,6 +482,13 @@ mod tests {
             let (from, to) = (next(3 * PAGE), next(5 * PAGE));
             let absent = (from..to).find(|it| !model.contains(it));
             assert_eq!(bits.first_absent(from, to), absent);
+            let lacks = |from: u64, to: u64| (from..to).filter(|it| !model.contains(it));
+            let runs = bits.absent_runs(from, to).flat_map(|(start, len)| start..start + len);
+            assert!(runs.eq(lacks(from, to)));
+            let n = 1 + next(40);
+            let room =
+                lacks(from, to).find(|it| it + n <= to && lacks(*it, it + n).count() as u64 == n);
+            assert_eq!(bits.first_room(from, to, n), room);
             if from < to {
                 assert!(bits.range(from, to).eq(model.range(from..to).copied()));
                 assert_eq!(bits.count(from, to - from), model.range(from..to).count() as u64);

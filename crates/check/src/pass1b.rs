@@ -154,9 +154,9 @@ fn share(
         (true, n) => format!("{n} clusters, with the filesystem or itself"),
         (false, n) => format!("{n} clusters, with inodes {}", others.join(" ")),
     };
-    let free =
-        session.geo.blocks_count.min(session.image.n_blocks()) >> session.geo.cluster_ratio_bits;
-    let free = free.saturating_sub(session.facts.used.len());
+    let all = session.clusters();
+    let n_all = all.end - all.start;
+    let free = n_all.saturating_sub(session.facts.used.count(all.start, n_all));
     // Copies, and blocks for the map.
     let has_room = free >= n + 8;
     let problem = if has_room { &SHARED } else { &SHARED_LEFT };

@@ -3,6 +3,7 @@
 use crate::{
     Pass, Place, Problem, Result,
     bits::Bits,
+    part::Part,
     problem::pass5::{
         BLOCK_BITMAP_CHECKSUM, BLOCK_MARKED_FREE, BLOCK_MARKED_USED, BLOCK_PADDING, BLOCK_UNINIT,
         BLOCKS_MARKED_FREE, BLOCKS_MARKED_USED, FREE_BLOCKS, FREE_INODES, GROUP_DIRECTORIES,
@@ -13,7 +14,7 @@ use crate::{
     session::Session,
 };
 use ext4_ondisk::{bitmap, features::Incompat, group_desc::GroupFlags};
-use ext4_units::{BlockNr, GroupNr};
+use ext4_units::{BlockNr, BlockRange, GroupNr};
 
 /// What one kind of bitmap is compared by.
 struct Kind {
@@ -171,13 +172,9 @@ fn own_bits(session: &Session<'_, '_>, map: &Map) -> Vec<u8> {
     if desc.flags.contains(GroupFlags::BLOCK_UNINIT) {
         let blocks = geo.group_blocks(map.group);
         let base = geo.base_metadata(map.group);
-        let table = u64::from(geo.itable_blocks());
-        for (start, len) in [
-            (base.start, base.len),
-            (desc.block_bitmap, 1),
-            (desc.inode_bitmap, 1),
-            (desc.inode_table, table),
-        ] {
+        for BlockRange { start, len } in
+            Part::ALL.map(|it| it.run(desc, geo)).into_iter().chain([base])
+        {
             let end = start.0.saturating_add(len).min(blocks.end().0);
             for n in start.0.max(blocks.start.0)..end {
                 let bit = u32::try_from((n - map.first) / map.per_bit).unwrap_or(u32::MAX);

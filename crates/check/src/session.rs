@@ -2,7 +2,7 @@
 
 use crate::{
     Error, JournalDevice, Place, Problem, Result, facts::Facts, gate::Gate, image::Image,
-    problem::pass3::REPAIR_FAILED,
+    inode_tables::InodeTables, problem::pass3::REPAIR_FAILED,
 };
 use ext4_ondisk::{
     geometry::Geometry,
@@ -61,34 +61,23 @@ impl Session<'_, '_> {
         }
     }
 
-    /// Where an inode is: its block, and the byte in it. `None` for a number that is none, or one
-    /// whose table is not inside the device.
-    pub(crate) fn inode_place(&self, ino: InodeNr) -> Option<(BlockNr, usize)> {
-        let place = self.geo.inode_place(ino)?;
-        let desc = self.descs.get(place.group.0 as usize)?;
-        let blk = desc.inode_table.checked_add(place.table_block.into())?;
-        // A table at block 0 has no place yet.
-        let is_there = desc.inode_table.0 != 0 && blk.0 < self.image.n_blocks();
-        is_there.then_some((blk, place.offset))
+    fn inodes(&self) -> InodeTables<'_> {
+        InodeTables { image: &self.image, geo: &self.geo, descs: &self.descs }
+    }
+
+    /// Whether an inode has a place: its number is one, and its table inside the device.
+    pub(crate) fn has_place(&self, ino: InodeNr) -> bool {
+        self.inodes().place(ino).is_some()
     }
 
     /// An inode's bytes, `s_inode_size` of them.
     pub(crate) fn read_inode(&self, ino: InodeNr) -> Result<Vec<u8>> {
-        let (blk, offset) = self.inode_place(ino).ok_or(Error::Outside(BlockNr(0)))?;
-        let block = self.image.read(blk)?;
-        let bytes = block.get(offset..offset + self.format.inode_size());
-        Ok(bytes.ok_or(Error::Outside(blk))?.to_vec())
+        self.inodes().read(ino)?.ok_or(Error::Outside(BlockNr(0)))
     }
 
     /// Replaces an inode, with its checksum renewed.
     pub(crate) fn write_inode(&self, ino: InodeNr, bytes: &[u8]) -> Result<()> {
-        let mut bytes = bytes.to_vec();
-        self.format.update_checksum(ino, &mut bytes);
-        let (blk, offset) = self.inode_place(ino).ok_or(Error::Outside(BlockNr(0)))?;
-        let mut block = self.image.read(blk)?;
-        let place = block.get_mut(offset..offset + bytes.len()).ok_or(Error::Outside(blk))?;
-        place.copy_from_slice(&bytes);
-        self.image.write(blk, &block)
+        self.inodes().write(ino, bytes, &self.format)
     }
 
     /// Replaces an inode of the filesystem's own, with all its times set to now.

@@ -4,6 +4,7 @@
 use crate::{
     Error, Result,
     image::Image,
+    inode_tables::InodeTables,
     pieces::{self, What},
     session::Session,
 };
@@ -46,13 +47,7 @@ impl Snapshot {
 
     /// An inode's bytes; `None` for a number that is none, or one whose table is not on the device.
     pub(crate) fn inode_bytes(&self, ino: InodeNr) -> Result<Option<Vec<u8>>> {
-        let Some(place) = self.geo.inode_place(ino) else { return Ok(None) };
-        let Some(desc) = self.descs.get(place.group.0 as usize) else { return Ok(None) };
-        let blk = desc.inode_table.checked_add(place.table_block.into());
-        let Some(blk) = blk.filter(|_| desc.inode_table.0 != 0) else { return Ok(None) };
-        let Some(block) = self.block(blk)? else { return Ok(None) };
-        let bytes = block.get(place.offset..place.offset + self.format.inode_size());
-        Ok(bytes.map(<[u8]>::to_vec))
+        InodeTables { image: &self.image, geo: &self.geo, descs: &self.descs }.read(ino)
     }
 
     /// A block; `None` outside of the device.

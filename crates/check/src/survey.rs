@@ -130,16 +130,10 @@ fn open(session: &Session<'_, '_>, ino: InodeNr) -> Result<Inode> {
 fn free(session: &Session<'_, '_>) -> Vec<Range<u64>> {
     let (geo, used) = (&session.geo, &session.facts.used);
     let bits = geo.cluster_ratio_bits;
-    // A cluster that the filesystem's end cuts short is not there to be had.
-    let end = geo.blocks_count.min(session.image.n_blocks()) >> bits;
-    let mut at = geo.first_data_block.0.div_ceil(1 << bits);
-    let mut runs = Vec::new();
+    let all = session.clusters();
     let byte = |cluster: u64| BlockNr(cluster << bits).byte(geo.block_size);
-    while let Some(start) = used.first_absent(at, end) {
-        at = used.range(start, end).next().unwrap_or(end);
-        runs.push(byte(start)..byte(at));
-    }
-    runs
+    let runs = used.absent_runs(all.start, all.end);
+    runs.map(|(start, len)| byte(start)..byte(start + len)).collect()
 }
 
 impl Survey {

@@ -6,6 +6,7 @@
 use super::table;
 use crate::{
     Place, Result,
+    part::Part,
     problem::{
         pass0::{
             BLOCK_BITMAP_PLACE, DESCRIPTOR_CHECKSUM, DESCRIPTOR_COPY, DESCRIPTOR_UNINIT,
@@ -84,16 +85,14 @@ fn disputed(session: &Session<'_, '_>) -> Result<BTreeSet<GroupNr>> {
 
 /// Groups with a structure in blocks that another one, or a superblock with its descriptors, has too.
 fn overlapping(session: &Session<'_, '_>) -> BTreeSet<GroupNr> {
-    let table = u64::from(session.geo.itable_blocks());
     let mut runs = Vec::new();
     for group in session.geo.groups() {
         let base = session.geo.base_metadata(group);
         runs.push((base.start.0, base.len, None));
         let Some(desc) = session.descs.get(group.0 as usize) else { continue };
-        for (start, len) in
-            [(desc.block_bitmap, 1), (desc.inode_bitmap, 1), (desc.inode_table, table)]
-        {
-            runs.push((start.0, len, Some(group)));
+        for part in Part::ALL {
+            let run = part.run(desc, &session.geo);
+            runs.push((run.start.0, run.len, Some(group)));
         }
     }
     runs.sort_unstable();
@@ -117,7 +116,7 @@ fn check_group(session: &mut Session<'_, '_>, group: GroupNr, doubt: Doubt) -> R
     let Doubt { is_bad, is_overlapping, is_disputed } = doubt;
     let mut desc = old;
     let mut is_changed = false;
-    if is_bad || is_overlapping || !places(session, group, &desc).all() {
+    if is_bad || is_overlapping || !is_possible(session, group, &desc) {
         is_changed |= take_copy(session, group, &mut desc, |_, _| Ok(true))?;
     } else if is_disputed {
         let is_better = |session: &Session<'_, '_>, copy: &GroupDesc| {
@@ -140,40 +139,26 @@ fn check_group(session: &mut Session<'_, '_>, group: GroupNr, doubt: Doubt) -> R
     Ok(())
 }
 
-/// Which of a group's three structures are where they may be.
-#[derive(Clone, Copy)]
-struct Places {
-    block_bitmap: bool,
-    inode_bitmap: bool,
-    inode_table: bool,
+/// Whether all of a group's structures are where they may be.
+fn is_possible(session: &Session<'_, '_>, group: GroupNr, desc: &GroupDesc) -> bool {
+    Part::ALL.into_iter().all(|part| is_legal(session, group, part.run(desc, &session.geo)))
 }
 
-impl Places {
-    const fn all(self) -> bool {
-        self.block_bitmap && self.inode_bitmap && self.inode_table
-    }
-}
-
-fn places(session: &Session<'_, '_>, group: GroupNr, desc: &GroupDesc) -> Places {
-    let table = BlockRange::new(desc.inode_table, session.geo.itable_blocks().into());
-    Places {
-        block_bitmap: is_legal(session, group, BlockRange::new(desc.block_bitmap, 1)),
-        inode_bitmap: is_legal(session, group, BlockRange::new(desc.inode_bitmap, 1)),
-        inode_table: is_legal(session, group, table),
+/// The blocks in which the structures of a group may be, as far as the features say.
+fn home(session: &Session<'_, '_>, group: GroupNr) -> BlockRange {
+    if session.sb.features.has_incompat(Incompat::FLEX_BG) {
+        session.geo.all_blocks()
+    } else {
+        session.geo.group_blocks(group)
     }
 }
 
 /// Whether a structure of a group may be in these blocks: in the group itself unless the filesystem
 /// has flex_bg, on the device, and not where the first superblock and its descriptors are.
 pub(super) fn is_legal(session: &Session<'_, '_>, group: GroupNr, run: BlockRange) -> bool {
-    let geo = &session.geo;
-    let home = if session.sb.features.has_incompat(Incompat::FLEX_BG) {
-        geo.all_blocks()
-    } else {
-        geo.group_blocks(group)
-    };
+    let home = home(session, group);
     let Some(end) = run.start.checked_add(run.len) else { return false };
-    let superblock = geo.superblock_place().0;
+    let superblock = session.geo.superblock_place().0;
     run.start >= home.start
         && end <= home.end()
         && end.0 <= session.image.n_blocks()
@@ -182,8 +167,8 @@ pub(super) fn is_legal(session: &Session<'_, '_>, group: GroupNr, run: BlockRang
 }
 
 /// The places that a descriptor names.
-const fn named(desc: &GroupDesc) -> [BlockNr; 3] {
-    [desc.block_bitmap, desc.inode_bitmap, desc.inode_table]
+fn named(desc: &GroupDesc) -> [BlockNr; 3] {
+    Part::ALL.map(|part| part.start(desc))
 }
 
 /// Takes the places from the first copy of the descriptor that names possible ones, if that is better.
@@ -195,7 +180,7 @@ fn take_copy(
 ) -> Result<bool> {
     for blk in copies_of(session, group) {
         let Some(copy) = read_copy(session, group, blk)? else { continue };
-        if !places(session, group, &copy).all() {
+        if !is_possible(session, group, &copy) {
             continue;
         }
         if named(&copy) == named(desc) || !is_better(session, &copy)? {
@@ -211,9 +196,9 @@ fn take_copy(
         if !session.fix(&DESCRIPTOR_COPY, place, text(desc), text(&copy))? {
             return Ok(false);
         }
-        desc.block_bitmap = copy.block_bitmap;
-        desc.inode_bitmap = copy.inode_bitmap;
-        desc.inode_table = copy.inode_table;
+        for part in Part::ALL {
+            *part.start_mut(desc) = part.start(&copy);
+        }
         forget_unused(desc);
         return Ok(true);
     }
@@ -262,50 +247,49 @@ fn check_places(
     group: GroupNr,
     desc: &mut GroupDesc,
 ) -> Result<bool> {
-    let legal = places(session, group, desc);
-    let home = if session.sb.features.has_incompat(Incompat::FLEX_BG) {
-        session.geo.all_blocks()
-    } else {
-        session.geo.group_blocks(group)
-    };
-    let expected = format!("inside {home}");
+    let is_lost = is_possible(session, group, desc) && table::is_lost(session, group, desc)?;
     let mut is_changed = false;
-    // One that lost its place in an earlier round is not told again.
-    if !legal.block_bitmap && !session.gate.todo.homeless.contains(&(group, 0)) {
-        let place = Place::group(group);
-        if session.fix(&BLOCK_BITMAP_PLACE, place, desc.block_bitmap, &expected)? {
-            desc.block_bitmap = NOWHERE;
-            session.gate.todo.homeless.insert((group, 0));
-            is_changed = true;
-        }
-    }
-    if !legal.inode_bitmap && !session.gate.todo.homeless.contains(&(group, 1)) {
-        let place = Place::group(group);
-        if session.fix(&INODE_BITMAP_PLACE, place, desc.inode_bitmap, &expected)? {
-            desc.inode_bitmap = NOWHERE;
-            session.gate.todo.homeless.insert((group, 1));
-            is_changed = true;
-        }
-    }
-    let is_lost = legal.all() && table::is_lost(session, group, desc)?;
-    if (!legal.inode_table || is_lost) && !session.gate.todo.homeless.contains(&(group, 2)) {
-        let likely = table::find(session, group, desc)?;
-        let expected = match likely {
-            Some(blk) => format!("{blk}, where one lies"),
-            // Where it can be it stays: what is there may be all that is left of it.
-            None if is_lost => return Ok(is_changed),
-            None => expected,
-        };
-        if session.fix(&INODE_TABLE_PLACE, Place::group(group), desc.inode_table, expected)? {
-            desc.inode_table = likely.unwrap_or(NOWHERE);
-            if likely.is_none() {
-                session.gate.todo.homeless.insert((group, 2));
-            }
-            forget_unused(desc);
-            is_changed = true;
+    for part in Part::ALL {
+        let is_there = is_legal(session, group, part.run(desc, &session.geo))
+            && !(is_lost && part == Part::InodeTable);
+        // One that lost its place in an earlier round is not told again.
+        if !is_there && !session.gate.todo.homeless.contains(&(group, part)) {
+            is_changed |= displace(session, group, desc, part, is_lost)?;
         }
     }
     Ok(is_changed)
+}
+
+/// Takes its place from a structure; the table has another one if it is found.
+fn displace(
+    session: &mut Session<'_, '_>,
+    group: GroupNr,
+    desc: &mut GroupDesc,
+    part: Part,
+    is_lost: bool,
+) -> Result<bool> {
+    let (problem, likely) = match part {
+        Part::InodeTable => (&INODE_TABLE_PLACE, table::find(session, group, desc)?),
+        Part::BlockBitmap => (&BLOCK_BITMAP_PLACE, None),
+        Part::InodeBitmap => (&INODE_BITMAP_PLACE, None),
+    };
+    let expected = match likely {
+        Some(blk) => format!("{blk}, where one lies"),
+        // Where it can be it stays: what is there may be all that is left of it.
+        None if is_lost => return Ok(false),
+        None => format!("inside {}", home(session, group)),
+    };
+    if !session.fix(problem, Place::group(group), part.start(desc), expected)? {
+        return Ok(false);
+    }
+    *part.start_mut(desc) = likely.unwrap_or(NOWHERE);
+    if likely.is_none() {
+        session.gate.todo.homeless.insert((group, part));
+    }
+    if part == Part::InodeTable {
+        forget_unused(desc);
+    }
+    Ok(true)
 }
 
 /// Marks that say that something was never used, which must not be believed.

@@ -146,7 +146,7 @@ fn usable(
 
 /// The inode that the superblock's copy of the map describes, if it leads to a journal.
 fn from_backup(session: &Session<'_, '_>, ino: InodeNr) -> Result<Option<Special>> {
-    if session.raw.s_jnl_backup_type != HAS_BACKUP || session.inode_place(ino).is_none() {
+    if session.raw.s_jnl_backup_type != HAS_BACKUP || !session.has_place(ino) {
         return Ok(None);
     }
     let words = session.raw.s_jnl_blocks;

@@ -35,7 +35,7 @@ pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
 fn is_legal(session: &Session<'_, '_>, number: u32) -> Option<InodeNr> {
     let ino = InodeNr::new(number)?;
     let is_legal = number >= session.geo.first_ino && number <= session.geo.inodes_count;
-    (is_legal && session.inode_place(ino).is_some()).then_some(ino)
+    (is_legal && session.has_place(ino)).then_some(ino)
 }
 
 /// The list: the superblock has the first inode, each inode the next one.

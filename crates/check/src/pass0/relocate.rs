@@ -2,41 +2,30 @@
 
 use super::descriptors::is_legal;
 use crate::{Error, Result, session::Session};
-use ext4_ondisk::{
-    features::Incompat,
-    group_desc::{GroupDesc, GroupFlags},
-};
+use ext4_ondisk::{features::Incompat, group_desc::GroupFlags};
 use ext4_units::{BlockNr, BlockRange, GroupNr};
-
-/// Where a descriptor keeps the place of a structure.
-type Part = fn(&mut GroupDesc) -> &mut BlockNr;
 
 /// Gives a place to what was found to be at none. Bitmaps say nothing until pass 5 fills them; a
 /// table begins empty.
 pub(super) fn descriptors(session: &mut Session<'_, '_>) -> Result<()> {
-    let table = u64::from(session.geo.itable_blocks());
-    let parts: [(u64, Part); 3] = [
-        (1, |it| &mut it.block_bitmap),
-        (1, |it| &mut it.inode_bitmap),
-        (table, |it| &mut it.inode_table),
-    ];
-    while let Some((group, which)) = session.gate.todo.homeless.pop_first() {
-        let Some(&(len, part)) = parts.get(usize::from(which)) else { continue };
+    while let Some((group, part)) = session.gate.todo.homeless.pop_first() {
+        let Some(desc) = session.descs.get(group.0 as usize) else { continue };
+        let BlockRange { start, len } = part.run(desc, &session.geo);
         // A copy may have known better in the meantime.
-        let is_homeless = |it: &mut GroupDesc| part(it).0 == 0;
-        if session.descs.get_mut(group.0 as usize).is_some_and(is_homeless) {
-            let start = take_run(session, group, len)?;
-            let zeros = vec![0; session.image.size.len()];
-            for blk in BlockRange::new(start, len).iter() {
-                session.image.write(blk, &zeros)?;
-            }
-            if let Some(desc) = session.descs.get_mut(group.0 as usize) {
-                *part(desc) = start;
-                // What the new bitmaps say is written out by pass 5.
-                desc.flags.remove(GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT);
-            }
-            session.put_descriptor(group)?;
+        if start.0 != 0 {
+            continue;
         }
+        let start = take_run(session, group, len)?;
+        let zeros = vec![0; session.image.size.len()];
+        for blk in BlockRange::new(start, len).iter() {
+            session.image.write(blk, &zeros)?;
+        }
+        if let Some(desc) = session.descs.get_mut(group.0 as usize) {
+            *part.start_mut(desc) = start;
+            // What the new bitmaps say is written out by pass 5.
+            desc.flags.remove(GroupFlags::INODE_UNINIT | GroupFlags::BLOCK_UNINIT);
+        }
+        session.put_descriptor(group)?;
     }
     Ok(())
 }
@@ -52,22 +41,13 @@ fn take_run(session: &mut Session<'_, '_>, group: GroupNr, len: u64) -> Result<B
     for place in (group.0..all).chain(0..group.0).take(tried as usize).map(GroupNr) {
         let home = session.geo.group_blocks(place);
         let end = home.end().0.min(session.image.n_blocks()) >> bits;
-        let mut at = home.start.0.div_ceil(1 << bits);
-        while let Some(first) = session.facts.used.first_absent(at, end) {
-            let used = (first..first + clusters).rev().find(|&it| session.facts.used.contains(it));
-            match used {
-                Some(last) => at = last + 1,
-                None if first + clusters <= end => {
-                    let run = BlockRange::new(BlockNr(first << bits), len);
-                    if !is_legal(session, group, run) {
-                        break;
-                    }
-                    session.facts.used.insert_run(first, clusters);
-                    session.facts.metadata.insert_run(run.start.0, len);
-                    return Ok(run.start);
-                }
-                None => break,
-            }
+        let at = home.start.0.div_ceil(1 << bits);
+        let Some(first) = session.facts.used.first_room(at, end, clusters) else { continue };
+        let run = BlockRange::new(BlockNr(first << bits), len);
+        if is_legal(session, group, run) {
+            session.facts.used.insert_run(first, clusters);
+            session.facts.metadata.insert_run(run.start.0, len);
+            return Ok(run.start);
         }
     }
     Err(Error::NoSpace("run of blocks for a bitmap or an inode table"))

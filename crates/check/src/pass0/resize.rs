@@ -20,7 +20,7 @@ const DOUBLE: usize = 13;
 /// Checks the inode against what it must be (`ext2fs_create_resize_inode`).
 pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
     let ino = InodeNr::RESIZE;
-    if session.inode_place(ino).is_none() {
+    if !session.has_place(ino) {
         return Ok(());
     }
     let bytes = session.read_inode(ino)?;
@@ -134,7 +134,7 @@ fn put_pointer(bytes: &mut [u8], slot: usize, blk: BlockNr) {
 /// Makes it anew, after pass 1.
 pub(super) fn settle(session: &mut Session<'_, '_>) -> Result<()> {
     let ino = InodeNr::RESIZE;
-    if !session.sb.features.has_compat(Compat::RESIZE_INODE) || session.inode_place(ino).is_none() {
+    if !session.sb.features.has_compat(Compat::RESIZE_INODE) || !session.has_place(ino) {
         return Ok(());
     }
     let root = if session.gate.todo.resize_inode {

@@ -31,7 +31,7 @@ pub(crate) fn read(
     session: &Session<'_, '_>,
     ino: InodeNr,
 ) -> Result<std::result::Result<Special, String>> {
-    if session.inode_place(ino).is_none() {
+    if !session.has_place(ino) {
         return Ok(Err("it is in no inode table".into()));
     }
     let bytes = session.read_inode(ino)?;

@@ -1,5 +1,6 @@
 //! What one pass begins and a later one, maybe of the next round, has to finish.
 
+use crate::part::Part;
 use ext4_units::GroupNr;
 use std::collections::BTreeSet;
 
@@ -7,9 +8,8 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a task of its own")]
 pub(crate) struct Todo {
-    /// Groups with a bitmap or table that lost its place, and which: 0 block bitmap, 1 inode bitmap,
-    /// 2 inode table.
-    pub(crate) homeless: BTreeSet<(GroupNr, u8)>,
+    /// Groups with a bitmap or table that lost its place.
+    pub(crate) homeless: BTreeSet<(GroupNr, Part)>,
     /// A copy of the superblock has taken the first one's place, or was asked about.
     pub(crate) has_used_copy: bool,
     /// The journal's inode was restored from the superblock's copy of its map: once is enough, for what

@@ -50,7 +50,7 @@ pub(super) fn can_hide(
     file: &Special,
 ) -> Result<bool> {
     let is_ordinary = from != home && from.get() >= session.geo.first_ino;
-    if !is_ordinary || file.inode.links_count != 1 || session.inode_place(home).is_none() {
+    if !is_ordinary || file.inode.links_count != 1 || !session.has_place(home) {
         return Ok(false);
     }
     let is_flat = RawExtentHeader::read_from_prefix(&file.inode.i_block)

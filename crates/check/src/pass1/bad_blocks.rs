@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     Place, Problem, Result,
+    part::Part,
     problem::pass1::{
         BAD_BLOCK_BITMAP, BAD_BLOCK_ILLEGAL, BAD_BLOCK_IS_LIST, BAD_BLOCKS_IN_BAD_BLOCK,
         BAD_BLOCKS_INODE, BAD_BLOCKS_ON_METADATA, BAD_DESCRIPTORS, BAD_DESCRIPTORS_COPY,
@@ -15,17 +16,6 @@ use crate::{
 use ext4_ondisk::{indirect, inode::InodeFlags};
 use ext4_units::{BlockNr, GroupNr, InodeNr};
 use std::collections::HashSet;
-
-/// A structure of a group that has to go elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
-    /// The inode table.
-    InodeTable,
-    /// The block bitmap.
-    BlockBitmap,
-    /// The inode bitmap.
-    InodeBitmap,
-}
 
 /// A walk over the list.
 #[derive(Debug, Default)]
@@ -84,8 +74,7 @@ impl Check<'_> {
         }
         let is_metadata = self.world.metadata.contains(blk.0);
         if levels == 0 {
-            let own = self.world.inode_place(InodeNr::BAD_BLOCKS);
-            if own.is_some_and(|it| it.0 == blk) {
+            if self.world.inode_block(InodeNr::BAD_BLOCKS) == Some(blk) {
                 walk.is_lost = self.fix_at(&BAD_BLOCKS_IN_BAD_BLOCK, place, "", "")?;
                 return Ok(false);
             }

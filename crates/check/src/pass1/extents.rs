@@ -381,7 +381,7 @@ impl Check<'_> {
 
     /// Compares a node's checksum, where nothing else is wrong with the node.
     fn node_checksum(&mut self, blk: BlockNr, mut node: Vec<u8>, place: Place) -> Result<()> {
-        let Some(seed) = self.world.seed(self.ino, self.raw.i_generation.get()) else {
+        let Some(seed) = self.world.format.seed(self.ino, self.raw.i_generation.get()) else {
             return Ok(());
         };
         let max = header(&node).map_or(0, |it| it.eh_max.get());
@@ -408,7 +408,7 @@ impl Check<'_> {
     fn rebuild(&mut self, map: &mut Map, walk: Walk) -> Result<()> {
         let Walk { mut extents, nodes, .. } = walk;
         extents.sort_by_key(|it| it.lblk);
-        let seed = self.world.seed(self.ino, self.raw.i_generation.get());
+        let seed = self.world.format.seed(self.ino, self.raw.i_generation.get());
         let (root, used) = write_tree(self.world.image, seed, &extents, &nodes)?;
         self.raw.i_block = root;
         self.is_dirty = true;

@@ -1,9 +1,10 @@
 //! What one inode brings, and what all of them brought together.
 
-use super::{bad_blocks::Part, map::OldMap};
+use super::map::OldMap;
 use crate::{
     bits::Bits,
     facts::{Directory, Facts, Run, Runs, Usage, XattrBlock},
+    part::Part,
     table::Table,
 };
 use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};

@@ -1,9 +1,9 @@
 //! The filesystem's own blocks: which they are, which of them lie on each other, and where those go.
 
-use super::bad_blocks::Part;
 use crate::{
-    Error, Place, Result,
+    Error, Place, Problem, Result,
     bits::Bits,
+    part::Part,
     problem::pass1::{
         BLOCK_BITMAP_CONFLICT, INODE_BITMAP_CONFLICT, INODE_TABLE_CONFLICT, NO_ROOM_TO_MOVE,
     },
@@ -27,15 +27,8 @@ pub(super) fn mark(session: &mut Session<'_, '_>) -> Result<Vec<(GroupNr, Part)>
     }
     let descs = session.descs.clone();
     for (group, desc) in geo.groups().zip(&descs) {
-        for (part, run, problem) in [
-            (
-                Part::InodeTable,
-                BlockRange::new(desc.inode_table, geo.itable_blocks().into()),
-                &INODE_TABLE_CONFLICT,
-            ),
-            (Part::BlockBitmap, BlockRange::new(desc.block_bitmap, 1), &BLOCK_BITMAP_CONFLICT),
-            (Part::InodeBitmap, BlockRange::new(desc.inode_bitmap, 1), &INODE_BITMAP_CONFLICT),
-        ] {
+        for part in Part::ALL {
+            let run = part.run(desc, &geo);
             let is_inside = run.start.0.checked_add(run.len).is_some_and(|it| it <= end);
             if run.start.0 == 0 || !is_inside {
                 continue;
@@ -43,7 +36,7 @@ pub(super) fn mark(session: &mut Session<'_, '_>) -> Result<Vec<(GroupNr, Part)>
             let taken = metadata.range(run.start.0, run.start.0 + run.len).next();
             if let Some(blk) = taken {
                 let place = Place::group(group).at_block(BlockNr(blk));
-                if session.fix(problem, place, "", "")? {
+                if session.fix(conflict(part), place, "", "")? {
                     moves.push((group, part));
                     continue;
                 }
@@ -56,6 +49,15 @@ pub(super) fn mark(session: &mut Session<'_, '_>) -> Result<Vec<(GroupNr, Part)>
     }
     session.facts.metadata = metadata;
     Ok(moves)
+}
+
+/// That a structure lies on another one.
+const fn conflict(part: Part) -> &'static Problem {
+    match part {
+        Part::InodeTable => &INODE_TABLE_CONFLICT,
+        Part::BlockBitmap => &BLOCK_BITMAP_CONFLICT,
+        Part::InodeBitmap => &INODE_BITMAP_CONFLICT,
+    }
 }
 
 /// The clusters of the filesystem's own blocks.
@@ -87,11 +89,7 @@ pub(super) fn relocate(
     let mut is_moved = false;
     for (group, part) in moves {
         let Some(desc) = session.descs.get(group.0 as usize).copied() else { continue };
-        let (old, len) = match part {
-            Part::InodeTable => (desc.inode_table, u64::from(geo.itable_blocks())),
-            Part::BlockBitmap => (desc.block_bitmap, 1),
-            Part::InodeBitmap => (desc.inode_bitmap, 1),
-        };
+        let BlockRange { start: old, len } = part.run(&desc, &geo);
         let Some(new) = room(session, group, len) else {
             session.gate.leave(&NO_ROOM_TO_MOVE, Place::group(group).at_block(old), len)?;
             continue;
@@ -110,11 +108,7 @@ pub(super) fn relocate(
         session.facts.used.insert_run(first, last - first + 1);
         session.facts.metadata.insert_run(new.0, len);
         if let Some(desc) = session.descs.get_mut(group.0 as usize) {
-            match part {
-                Part::InodeTable => desc.inode_table = new,
-                Part::BlockBitmap => desc.block_bitmap = new,
-                Part::InodeBitmap => desc.inode_bitmap = new,
-            }
+            *part.start_mut(desc) = new;
         }
         session.put_descriptor(group)?;
         is_moved = true;
@@ -126,26 +120,16 @@ pub(super) fn relocate(
 fn room(session: &Session<'_, '_>, group: GroupNr, len: u64) -> Option<BlockNr> {
     let geo = session.geo;
     let bits = geo.cluster_ratio_bits;
-    let end = geo.blocks_count.min(session.image.n_blocks()) >> bits;
+    let all = session.clusters();
     let n = len.div_ceil(1 << bits);
     let first_group = GroupNr(geo.flex_group(group) << geo.log_groups_per_flex);
     let last_group = GroupNr(first_group.0 | ((1 << geo.log_groups_per_flex) - 1));
     let last_group = last_group.min(GroupNr(geo.groups_count.saturating_sub(1)));
     let home = (geo.group_blocks(first_group).start.0, geo.group_blocks(last_group).end().0);
-    let whole = (geo.first_data_block.0, end << bits);
+    let whole = (all.start << bits, all.end << bits);
     let find = |(from, to): (u64, u64)| {
-        let to = (to >> bits).min(end);
-        let mut at = from.div_ceil(1 << bits);
-        loop {
-            let start = session.facts.used.first_absent(at, to)?;
-            if start + n > to {
-                return None;
-            }
-            match session.facts.used.range(start, start + n).next() {
-                None => return Some(BlockNr(start << bits)),
-                Some(taken) => at = taken + 1,
-            }
-        }
+        let (from, to) = (from.div_ceil(1 << bits), (to >> bits).min(all.end));
+        session.facts.used.first_room(from, to, n).map(|it| BlockNr(it << bits))
     };
     let at_home = if geo.log_groups_per_flex > 0 {
         find((geo.group_blocks(group).start.0, home.1)).or_else(|| find(home))

@@ -13,7 +13,7 @@ pub(super) fn find(world: &World<'_>, suspects: &[InodeNr]) -> Result<BTreeSet<B
     let mut last = None;
     let per_block = world.geo.inodes_per_block();
     for ino in suspects {
-        let Some((blk, _)) = world.inode_place(*ino).filter(|_| per_block >= 2) else { continue };
+        let Some(blk) = world.inode_block(*ino).filter(|_| per_block >= 2) else { continue };
         if last == Some(blk) {
             continue;
         }

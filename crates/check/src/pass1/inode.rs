@@ -472,7 +472,7 @@ impl Check<'_> {
 
     /// Whether most of the inodes around it make no sense either.
     fn is_garbage(&self) -> bool {
-        let place = self.world.inode_place(self.ino);
-        place.is_some_and(|(blk, _)| self.world.garbage.contains(&blk))
+        let block = self.world.inode_block(self.ino);
+        block.is_some_and(|blk| self.world.garbage.contains(&blk))
     }
 }

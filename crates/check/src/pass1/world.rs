@@ -1,9 +1,10 @@
 //! What the check of an inode may look at: the image, its frame, and the filesystem's own blocks.
 
 use super::{budget::Budget, found::Attributes};
-use crate::{Error, Place, Problem, Result, bits::Bits, gate::Gate, image::Image};
+use crate::{
+    Error, Place, Problem, Result, bits::Bits, gate::Gate, image::Image, inode_tables::InodeTables,
+};
 use ext4_ondisk::{
-    checksum::Csum,
     geometry::Geometry,
     group_desc::GroupDesc,
     inode::InodeFormat,
@@ -77,34 +78,23 @@ impl World<'_> {
             && (self.sb.quota_inums[2] == Some(ino) || self.sb.orphan_file_inum == Some(ino))
     }
 
-    /// Where an inode is.
-    pub(super) fn inode_place(&self, ino: InodeNr) -> Option<(BlockNr, usize)> {
-        let place = self.geo.inode_place(ino)?;
-        let desc = self.descs.get(place.group.0 as usize)?;
-        let blk = desc.inode_table.checked_add(place.table_block.into())?;
-        (blk.0 < self.image.n_blocks()).then_some((blk, place.offset))
+    fn inodes(&self) -> InodeTables<'_> {
+        InodeTables { image: self.image, geo: &self.geo, descs: self.descs }
+    }
+
+    /// The block that an inode is in.
+    pub(super) fn inode_block(&self, ino: InodeNr) -> Option<BlockNr> {
+        self.inodes().place(ino).map(|it| it.0)
     }
 
     /// An inode's bytes; `None` where its table is not inside the device.
     pub(super) fn read_inode(&self, ino: InodeNr) -> Result<Option<Vec<u8>>> {
-        let Some((blk, offset)) = self.inode_place(ino) else { return Ok(None) };
-        let block = self.image.read(blk)?;
-        Ok(block.get(offset..offset + self.format.inode_size()).map(<[u8]>::to_vec))
+        self.inodes().read(ino)
     }
 
     /// Replaces an inode in the overlay, with its checksum renewed.
     pub(super) fn write_inode(&self, ino: InodeNr, bytes: &[u8]) -> Result<()> {
-        let (blk, offset) = self.inode_place(ino).ok_or(Error::Outside(BlockNr(0)))?;
-        let mut block = self.image.read(blk)?;
-        let place = block.get_mut(offset..offset + bytes.len()).ok_or(Error::Outside(blk))?;
-        place.copy_from_slice(bytes);
-        self.format.update_checksum(ino, place);
-        self.image.write(blk, &block)
-    }
-
-    /// The filesystem's seed of checksums that belong to inodes.
-    pub(super) fn seed(&self, ino: InodeNr, generation: u32) -> Option<Csum> {
-        self.format.seed(ino, generation)
+        self.inodes().write(ino, bytes, &self.format)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the check of one directory sees, and what it comes to.
 
-use crate::{Error, Place, Problem, Result, facts::Facts, image::Image};
+use crate::{Error, Place, Problem, Result, facts::Facts, image::Image, inode_tables::InodeTables};
 use ext4_ondisk::{
     features::Incompat,
     geometry::Geometry,
@@ -72,13 +72,8 @@ impl View<'_> {
 
     /// An inode's bytes.
     pub(crate) fn read_inode(&self, ino: InodeNr) -> Result<Vec<u8>> {
-        let place = self.geo.inode_place(ino).ok_or(Error::Outside(BlockNr(0)))?;
-        let desc = self.descs.get(place.group.0 as usize).ok_or(Error::Outside(BlockNr(0)))?;
-        let blk = desc.inode_table.checked_add(place.table_block.into());
-        let blk = blk.ok_or(Error::Outside(desc.inode_table))?;
-        let block = self.image.read(blk)?;
-        let bytes = block.get(place.offset..place.offset + self.format.inode_size());
-        Ok(bytes.ok_or(Error::Outside(blk))?.to_vec())
+        let Self { image, geo, descs, .. } = *self;
+        InodeTables { image, geo, descs }.read(ino)?.ok_or(Error::Outside(BlockNr(0)))
     }
 
     /// The kind of an inode in use.

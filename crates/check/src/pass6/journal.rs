@@ -28,7 +28,7 @@ pub(super) fn renew(session: &mut Session<'_, '_>) -> Result<()> {
     if !session.gate.todo.journal || session.sb.features.has_compat(Compat::HAS_JOURNAL) {
         return Ok(());
     }
-    if session.inode_place(ino).is_none() {
+    if !session.has_place(ino) {
         return Ok(());
     }
     let is_empty = RawInode::read(&session.read_inode(ino)?).i_mode.get() == 0;
@@ -122,18 +122,7 @@ fn room(session: &Session<'_, '_>) -> Option<(u64, Vec<BlockRange>)> {
 
 /// Runs of free clusters.
 fn free_runs(session: &Session<'_, '_>) -> Vec<BlockRange> {
-    let geo = &session.geo;
-    let bits = geo.cluster_ratio_bits;
-    let end = geo.blocks_count.min(session.image.n_blocks()) >> bits;
-    let mut runs = Vec::new();
-    let mut at = geo.first_data_block.0.div_ceil(1 << bits);
-    let mut used = session.facts.used.range(at, end);
-    while at < end && runs.len() < MOST_RUNS {
-        let next = used.next().unwrap_or(end);
-        if next > at {
-            runs.push(BlockRange::new(BlockNr(at << bits), (next - at) << bits));
-        }
-        at = next + 1;
-    }
-    runs
+    let (bits, all) = (session.geo.cluster_ratio_bits, session.clusters());
+    let runs = session.facts.used.absent_runs(all.start, all.end).take(MOST_RUNS);
+    runs.map(|(start, len)| BlockRange::new(BlockNr(start << bits), len << bits)).collect()
 }

@@ -126,7 +126,7 @@ fn anew(session: &mut Session<'_, '_>, ino: Option<InodeNr>) -> Result<()> {
         let blocks: Vec<_> = file.blocks().collect();
         return seal(session, ino, file.inode.generation, &blocks);
     }
-    if let Some(ino) = ino.filter(|&it| session.inode_place(it).is_some())
+    if let Some(ino) = ino.filter(|&it| session.has_place(it))
         && let bytes = session.read_inode(ino)?
         && let Ok(runs) =
             special::mapped(session, ino, &bytes, &mut special::Allowance::of(session))?
@@ -136,7 +136,7 @@ fn anew(session: &mut Session<'_, '_>, ino: Option<InodeNr>) -> Result<()> {
         }
     }
     let is_legal = |it: &InodeNr| it.get() >= session.geo.first_ino;
-    let ino = match ino.filter(is_legal).filter(|&it| session.inode_place(it).is_some()) {
+    let ino = match ino.filter(is_legal).filter(|&it| session.has_place(it)) {
         Some(ino) => ino,
         None => session.take_inode()?,
     };

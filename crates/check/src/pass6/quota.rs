@@ -27,7 +27,7 @@ pub(super) fn check(session: &mut Session<'_, '_>) -> Result<()> {
     }
     for (kind, nr) in [(Kind::User, 0), (Kind::Group, 1), (Kind::Project, 2)] {
         let Some(Some(ino)) = session.sb.quota_inums.get(nr).copied() else { continue };
-        if session.inode_place(ino).is_some() {
+        if session.has_place(ino) {
             check_file(session, kind, nr, ino)?;
         }
     }

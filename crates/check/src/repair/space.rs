@@ -5,6 +5,7 @@
 use crate::{Error, Result, session::Session};
 use ext4_ondisk::group_desc::GroupFlags;
 use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
+use std::ops::Range;
 
 impl Session<'_, '_> {
     /// The cluster of a block.
@@ -12,15 +13,18 @@ impl Session<'_, '_> {
         blk.0 >> self.geo.cluster_ratio_bits
     }
 
+    /// The clusters that may be given to somebody: one that the filesystem's end cuts short is not there
+    /// to be had.
+    pub(crate) fn clusters(&self) -> Range<u64> {
+        let bits = self.geo.cluster_ratio_bits;
+        let end = self.geo.blocks_count.min(self.image.n_blocks()) >> bits;
+        self.geo.first_data_block.0.div_ceil(1 << bits).min(end)..end
+    }
+
     /// Takes a free cluster, the first one at `goal` or behind it, else the first of all; gives its
     /// first block. Contents are what was there: the caller writes them.
     pub(crate) fn take_cluster(&mut self, goal: BlockNr) -> Result<BlockNr> {
-        let geo = self.geo;
-        let bits = geo.cluster_ratio_bits;
-        let end = geo.blocks_count.min(self.image.n_blocks());
-        let first = geo.first_data_block.0.div_ceil(1 << bits);
-        // A cluster that the filesystem's end cuts short is not taken.
-        let end = end >> bits;
+        let Range { start: first, end } = self.clusters();
         let goal = self.cluster(goal).max(self.facts.first_free).clamp(first, end);
         let found = self.free_cluster(goal, end).or_else(|| self.free_cluster(first, goal));
         let is_fresh = found.is_some();
@@ -34,7 +38,7 @@ impl Session<'_, '_> {
             self.facts.first_free = cluster;
         }
         self.facts.used.insert(cluster);
-        Ok(BlockNr(cluster << bits))
+        Ok(BlockNr(cluster << self.geo.cluster_ratio_bits))
     }
 
     /// The first cluster of `from..to` that neither is in use nor was before repairs.
@@ -74,7 +78,7 @@ impl Session<'_, '_> {
                 if nr < geo.first_ino || self.facts.inodes.contains(nr.into()) {
                     continue;
                 }
-                if self.inode_place(ino).is_none() {
+                if !self.has_place(ino) {
                     break;
                 }
                 if has_flags {

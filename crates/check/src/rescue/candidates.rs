@@ -1,7 +1,7 @@
 //! Which inodes may have lost something: those whose bytes differ, or a block of theirs does.
 
 use super::{contents::Budget, is_in_use};
-use crate::{Result, bits::Bits, changes::SECTOR, pieces, snapshot::Snapshot};
+use crate::{Result, bits::Bits, changes::SECTOR, part::Part, pieces, snapshot::Snapshot};
 use ext4_blockdev::BlockDevice as _;
 use ext4_ondisk::group_desc::GroupFlags;
 use ext4_units::{BlockNr, GroupNr, InodeNr};
@@ -43,15 +43,11 @@ pub(super) fn find(
 fn tables(snapshot: &Snapshot) -> Bits {
     let mut tables = Bits::default();
     let end = snapshot.image.n_blocks();
-    let mut add = |start: BlockNr, len: u64| {
-        tables.insert_run(start.0, len.min(end.saturating_sub(start.0)));
-    };
     for (group, desc) in snapshot.geo.groups().zip(&snapshot.descs) {
-        let base = snapshot.geo.base_metadata(group);
-        add(base.start, base.len);
-        add(desc.block_bitmap, 1);
-        add(desc.inode_bitmap, 1);
-        add(desc.inode_table, snapshot.geo.itable_blocks().into());
+        let parts = Part::ALL.map(|it| it.run(desc, &snapshot.geo));
+        for run in parts.into_iter().chain([snapshot.geo.base_metadata(group)]) {
+            tables.insert_run(run.start.0, run.len.min(end.saturating_sub(run.start.0)));
+        }
     }
     tables
 }
