@@ -20,11 +20,12 @@ mod map;
 mod scan;
 mod size;
 mod special;
+mod tree;
 mod world;
 
 pub(crate) use convert::run as convert;
-pub(crate) use extents::tree_blocks;
 pub(crate) use map::OldMap;
+pub(crate) use tree::tree_blocks;
 
 use crate::{Error, Place, Result, bits::Bits, problem::pass1::REVISION, session::Session};
 use budget::Budget;

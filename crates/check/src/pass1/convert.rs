@@ -1,6 +1,6 @@
 //! Files mapped by blocks that get a tree of extents, once it is known where there is room for one.
 
-use super::{extents, map::OldMap};
+use super::{map::OldMap, tree};
 use crate::{Result, session::Session};
 use ext4_ondisk::inode::{InodeFlags, RawInode};
 use ext4_units::InodeNr;
@@ -10,7 +10,7 @@ pub(crate) fn run(session: &mut Session<'_, '_>, maps: Vec<(InodeNr, OldMap)>) -
     for (ino, OldMap { extents, mut nodes }) in maps {
         let mut bytes = session.read_inode(ino)?;
         let mut raw = RawInode::read(&bytes);
-        let needed = extents::tree_blocks(extents.len(), session.geo.block_size);
+        let needed = tree::tree_blocks(extents.len(), session.geo.block_size);
         let had = nodes.len();
         // Into other blocks, so that a cut while they are written leaves the old map; into those of the
         // old map when no others are free.
@@ -20,7 +20,7 @@ pub(crate) fn run(session: &mut Session<'_, '_>, maps: Vec<(InodeNr, OldMap)>) -
             new.push(session.take_cluster(goal).or_else(|err| nodes.pop().ok_or(err))?);
         }
         let seed = session.format.seed(ino, raw.i_generation.get());
-        let (root, used) = extents::write_tree(&session.image, seed, &extents, &new)?;
+        let (root, used) = tree::write_tree(&session.image, seed, &extents, &new)?;
         for blk in new.into_iter().skip(used).chain(nodes) {
             session.give_cluster(blk);
         }

@@ -1,6 +1,6 @@
 //! Blocks of inode tables that were overwritten by something else.
 
-use super::{checksum_is_bad, extents, world::World};
+use super::{checksum_is_bad, tree, world::World};
 use crate::Result;
 use ext4_ondisk::inode::{FileType, InodeFlags, RawInode};
 use ext4_units::{BlockNr, InodeNr};
@@ -38,7 +38,7 @@ fn is_insane(world: &World<'_>, bytes: &[u8]) -> bool {
     let raw = RawInode::read(bytes);
     let flags = InodeFlags::from_bits_retain(raw.i_flags.get());
     if flags.contains(InodeFlags::EXTENTS) {
-        return extents::header(&raw.i_block).is_err();
+        return tree::header(&raw.i_block).is_err();
     }
     let kind = FileType::of_mode(raw.i_mode.get());
     if flags.contains(InodeFlags::INLINE_DATA)

@@ -7,10 +7,10 @@
 use super::{
     budget::{Budget, Step},
     checksum_is_bad,
-    extents::{header, leaf_entry},
     found::Found,
     scan,
     size::{LARGE, largest_with_extents},
+    tree::{header, leaf_entry},
     world::{Known, Nobody, World},
 };
 use crate::{Error, Result};

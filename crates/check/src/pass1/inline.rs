@@ -192,15 +192,15 @@ impl Check<'_> {
     fn first_by_extents(&self) -> Result<Option<BlockNr>> {
         let mut node = self.raw.i_block.to_vec();
         for _ in 0..=ext4_ondisk::extent::MAX_DEPTH {
-            let Ok(header) = super::extents::header(&node) else { return Ok(None) };
-            let Some(entry) = super::extents::leaf_entry(&node, 0) else { return Ok(None) };
+            let Ok(header) = super::tree::header(&node) else { return Ok(None) };
+            let Some(entry) = super::tree::leaf_entry(&node, 0) else { return Ok(None) };
             if header.eh_entries.get() == 0 || entry.ee_block.get() != 0 {
                 return Ok(None);
             }
             if header.eh_depth.get() == 0 {
                 return Ok(Some(entry.start()));
             }
-            let Some(child) = super::extents::child(&node, 0) else { return Ok(None) };
+            let Some(child) = super::tree::child(&node, 0) else { return Ok(None) };
             if !self.world.is_block(child) {
                 return Ok(None);
             }

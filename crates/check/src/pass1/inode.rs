@@ -310,7 +310,7 @@ impl Check<'_> {
 
     /// Whether `i_block` begins as a tree of extents does.
     pub(super) fn looks_like_extents(&self) -> bool {
-        super::extents::header(&self.raw.i_block).is_ok()
+        super::tree::header(&self.raw.i_block).is_ok()
     }
 
     /// The extents flag against the feature and against what `i_block` looks like.

@@ -124,11 +124,11 @@ impl Check<'_> {
     /// The block of a symlink that has one.
     fn only_block(&self) -> Option<BlockNr> {
         let blk = if self.has_flag(InodeFlags::EXTENTS) {
-            let header = super::extents::header(&self.raw.i_block).ok()?;
+            let header = super::tree::header(&self.raw.i_block).ok()?;
             if header.eh_entries.get() != 1 || header.eh_depth.get() != 0 {
                 return None;
             }
-            let only = super::extents::leaf_entry(&self.raw.i_block, 0)?;
+            let only = super::tree::leaf_entry(&self.raw.i_block, 0)?;
             (only.ee_block.get() == 0 && only.len() == 1).then(|| only.start())?
         } else {
             // What other slots have is cleared with the map: outside of the filesystem, or too much for
