@@ -118,19 +118,15 @@ impl<'a> Gate<'a> {
             is_fixed: false,
             round: self.round,
         };
-        if problem.fix.is_empty() {
-            if self.is_preen && problem.preen == Preen::Stop {
-                return Err(self.needs_decision(finding));
-            }
-            self.keep(finding);
-            return Ok(false);
-        }
         if self.declined.contains(&(problem.id, finding.place.clone())) {
             return Ok(false);
         }
         if self.is_preen && problem.preen == Preen::Stop {
-            self.left += 1;
             return Err(self.needs_decision(finding));
+        }
+        if problem.fix.is_empty() {
+            self.keep(finding);
+            return Ok(false);
         }
         if self.answers.wants_path() {
             self.name(&mut finding);
@@ -219,6 +215,7 @@ impl<'a> Gate<'a> {
     }
 
     fn needs_decision(&mut self, mut finding: Finding) -> Error {
+        self.left += 1;
         self.name(&mut finding);
         let why = finding.to_string();
         self.keep(finding);

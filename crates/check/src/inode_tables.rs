@@ -4,6 +4,11 @@ use crate::{Error, Result, image::Image};
 use ext4_ondisk::{geometry::Geometry, group_desc::GroupDesc, inode::InodeFormat};
 use ext4_units::{BlockNr, InodeNr};
 
+/// `i_dtime` of an inode that is freed at this second since 1970: never 0, which says that it was not.
+pub(crate) fn deletion_time(now: u64) -> u32 {
+    u32::try_from(now).unwrap_or(u32::MAX).max(1)
+}
+
 /// The inode tables of all groups.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InodeTables<'t> {

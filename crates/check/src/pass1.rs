@@ -23,6 +23,7 @@ mod special;
 mod tree;
 mod world;
 
+pub(crate) use attributes::context as encryption_context;
 pub(crate) use convert::run as convert;
 pub(crate) use map::OldMap;
 pub(crate) use tree::tree_blocks;

@@ -4,6 +4,7 @@ use crate::{
     Pass, Place, Result,
     bits::Bits,
     facts::Facts,
+    inode_tables::deletion_time,
     pieces::{What, pieces},
     problem::{
         pass3::REPAIR_FAILED,
@@ -180,8 +181,7 @@ impl Session<'_, '_> {
             }
         }
         raw.i_links_count.set(0);
-        let now = u32::try_from(self.now).unwrap_or(u32::MAX);
-        raw.i_dtime.set(now.max(1));
+        raw.i_dtime.set(deletion_time(self.now));
         write(self, ino, &mut bytes, &raw)?;
         let facts = &mut self.facts;
         let nr = u64::from(ino.get());

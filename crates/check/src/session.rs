@@ -4,6 +4,7 @@ use crate::{
     Error, JournalDevice, Place, Problem, Result, facts::Facts, gate::Gate, image::Image,
     inode_tables::InodeTables, problem::pass3::REPAIR_FAILED,
 };
+use ext4_extent::Context;
 use ext4_ondisk::{
     geometry::Geometry,
     group_desc::{DescFormat, GroupDesc},
@@ -12,7 +13,7 @@ use ext4_ondisk::{
     time::Timestamp,
 };
 use ext4_units::{BlockNr, GroupNr, InodeNr};
-use std::fmt;
+use std::{fmt, sync::Arc};
 use zerocopy::IntoBytes as _;
 
 /// A round under way. Made by pass 0, which finds a usable superblock and descriptors.
@@ -80,16 +81,32 @@ impl Session<'_, '_> {
         self.inodes().write(ino, bytes, &self.format)
     }
 
+    /// What must be known to walk the map of an inode.
+    pub(crate) fn map_context(&self, ino: InodeNr, inode: &Inode) -> Context {
+        Context {
+            ino,
+            block_size: self.geo.block_size,
+            csum: self.format.seed(ino, inode.generation),
+            blocks: self.geo.all_blocks(),
+            zones: Arc::from([]),
+            checked: None,
+        }
+    }
+
     /// Replaces an inode of the filesystem's own, with all its times set to now.
     pub(crate) fn put_special(&self, ino: InodeNr, inode: &mut Inode) -> Result<()> {
-        let now = Timestamp { sec: self.now.cast_signed(), nsec: 0 };
-        let now = inode.storable(now);
-        (inode.atime, inode.ctime, inode.mtime) = (now, now, now);
-        inode.crtime = inode.crtime.map(|_zero| now);
+        self.set_times(inode);
         let mut bytes = vec![0; self.format.inode_size()];
         let encoded = inode.encode(&mut bytes, ino, &self.format);
         encoded.map_err(|it| Error::Damaged(format!("inode {ino}: {it}")))?;
         self.write_inode(ino, &bytes)
+    }
+
+    /// Sets all times of an inode to now.
+    pub(crate) fn set_times(&self, inode: &mut Inode) {
+        let now = Timestamp { sec: self.now.cast_signed(), nsec: 0 };
+        (inode.atime, inode.ctime, inode.mtime) = (now, now, now);
+        inode.crtime = inode.crtime.map(|_old| now);
     }
 
     /// Takes the superblock to the overlay, with its checksum renewed, and reads its meaning anew.

@@ -6,6 +6,7 @@ use crate::{
 use ext4_ondisk::{
     Corrupt,
     extent::{Extent, ROOT_LEN, empty_root},
+    inode::InodeFlags,
 };
 use ext4_units::LogicalBlock;
 
@@ -19,6 +20,11 @@ pub enum Format {
 }
 
 impl Format {
+    /// That of an inode with these flags.
+    pub const fn of(flags: InodeFlags) -> Self {
+        if flags.contains(InodeFlags::EXTENTS) { Self::Extents } else { Self::Indirect }
+    }
+
     /// What `lblk` is mapped to, and how far that goes at least; see [`lookup`](crate::lookup()) and
     /// [`indirect::lookup`].
     pub fn lookup<S: NodeRead + ?Sized>(

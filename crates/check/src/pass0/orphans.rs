@@ -4,6 +4,7 @@ use super::special::{self, Allowance, Special};
 use crate::{
     Place, Problem, Result,
     bits::Bits,
+    inode_tables::deletion_time,
     problem::{
         pass0::{
             ORPHAN_CHAIN, ORPHAN_FILE_CHECKSUM, ORPHAN_FILE_HOLE, ORPHAN_FILE_MAGIC,
@@ -74,7 +75,7 @@ fn list(session: &mut Session<'_, '_>) -> Result<()> {
     if !is_dropped {
         return Ok(());
     }
-    let now = (session.now & 0xFFFF_FFFF) as u32;
+    let now = deletion_time(session.now);
     for ino in listed {
         let mut bytes = session.read_inode(ino)?;
         // What was the next on the list is a time of deletion again.

@@ -1,7 +1,7 @@
 //! Inodes of the filesystem's own, read before pass 1 has looked at them: nothing of them is believed.
 
 use crate::{Error, Result, image::Image, session::Session};
-use ext4_extent::{Context, Format, NodeRead, State};
+use ext4_extent::{Format, NodeRead, State};
 use ext4_ondisk::{
     indirect,
     inode::{FileType, Inode, InodeFlags},
@@ -60,10 +60,10 @@ pub(super) fn runs(
         Ok(to) if blocks <= geo.blocks_count => LogicalBlock(to),
         _ => return Ok(Err(format!("{blocks} blocks, more than the filesystem has"))),
     };
-    let ctx = context(session, ino, &inode);
+    let ctx = session.map_context(ino, &inode);
     let nodes = Nodes::of(&session.image);
     let mut runs: Vec<BlockRange> = Vec::new();
-    for mapping in format(&inode).iter(&ctx, &inode.i_block, &nodes, LogicalBlock(0), to) {
+    for mapping in Format::of(inode.flags).iter(&ctx, &inode.i_block, &nodes, LogicalBlock(0), to) {
         let mapping = match mapping {
             Ok(mapping) => mapping,
             Err(Error::Device(err)) => return Err(Error::Device(err)),
@@ -82,21 +82,6 @@ pub(super) fn runs(
         }
     }
     Ok(Ok(Special { inode, runs, nodes: nodes.met.into_inner() }))
-}
-
-fn context(session: &Session<'_, '_>, ino: InodeNr, inode: &Inode) -> Context {
-    Context {
-        ino,
-        block_size: session.geo.block_size,
-        csum: session.format.seed(ino, inode.generation),
-        blocks: session.geo.all_blocks(),
-        zones: Arc::from([]),
-        checked: None,
-    }
-}
-
-fn format(inode: &Inode) -> Format {
-    if inode.flags.contains(InodeFlags::EXTENTS) { Format::Extents } else { Format::Indirect }
 }
 
 /// How much the maps that are asked for one after the other may name together: where nothing is damaged
@@ -136,14 +121,19 @@ pub(crate) fn mapped(
     if !has_map || inode.flags.contains(InodeFlags::INLINE_DATA) {
         return Ok(Ok(runs));
     }
-    let ctx = context(session, ino, &inode);
+    let ctx = session.map_context(ino, &inode);
     let nodes = Nodes::of(&session.image);
-    let to = match format(&inode) {
+    let to = match Format::of(inode.flags) {
         Format::Extents => u32::MAX,
         Format::Indirect => indirect::end(session.geo.block_size),
     };
-    let mappings =
-        format(&inode).iter(&ctx, &inode.i_block, &nodes, LogicalBlock(0), LogicalBlock(to));
+    let mappings = Format::of(inode.flags).iter(
+        &ctx,
+        &inode.i_block,
+        &nodes,
+        LogicalBlock(0),
+        LogicalBlock(to),
+    );
     for mapping in mappings {
         match mapping {
             Ok(mapping) => {

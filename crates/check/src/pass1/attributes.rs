@@ -49,8 +49,9 @@ impl Regions {
     }
 }
 
-/// The encryption context among attributes that were found good.
-pub(super) fn context(area: &[u8], first: usize, base: usize) -> Option<Vec<u8>> {
+/// The encryption context among attributes that were found good: the entries from `first` on, whose values
+/// are counted from `base`.
+pub(crate) fn context(area: &[u8], first: usize, base: usize) -> Option<Vec<u8>> {
     let mut at = first;
     loop {
         let rest = area.get(at..)?;

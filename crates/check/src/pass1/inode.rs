@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Error, Place, Problem, Result,
     facts::Usage,
+    inode_tables::deletion_time,
     problem::pass1::{
         CASEFOLD_FEATURE, CASEFOLD_NO_DIR, EA_INODE_KIND, EMPTY_DIRECTORY, EXTENTS_FEATURE,
         EXTENTS_FLAG, FAST_SYMLINK_EXTENTS, IMAGIC_FLAG, INODE_CHECKSUM, INODE_GARBAGE, LOW_DTIME,
@@ -153,7 +154,7 @@ impl Check<'_> {
 
     /// Frees the inode, as `e2fsck_clear_inode`.
     pub(super) fn clear(&mut self) -> Verdict {
-        let now = u32::try_from(self.world.now).unwrap_or(u32::MAX).max(1);
+        let now = deletion_time(self.world.now);
         if self.ino == InodeNr::BAD_BLOCKS {
             self.raw.as_mut_bytes()[..128].fill(0);
         }
@@ -219,8 +220,7 @@ impl Check<'_> {
                 && !self.is_hidden()
                 && self.fix(&ZERO_DTIME, 0, "")?
             {
-                let now = u32::try_from(self.world.now).unwrap_or(u32::MAX).max(1);
-                self.raw.i_dtime.set(now);
+                self.raw.i_dtime.set(deletion_time(self.world.now));
                 self.is_dirty = true;
             }
             if !self.is_hidden() {
@@ -280,7 +280,7 @@ impl Check<'_> {
         if dtime != 0 && self.world.knows_low_dtime && dtime < self.world.geo.inodes_count {
             let is_used = self.raw.i_links_count.get() != 0;
             if self.fix(&LOW_DTIME, dtime, "")? {
-                let now = u32::try_from(self.world.now).unwrap_or(u32::MAX).max(1);
+                let now = deletion_time(self.world.now);
                 self.raw.i_dtime.set(if is_used { 0 } else { now });
                 self.is_dirty = true;
             }

@@ -223,8 +223,7 @@ pub(super) fn check(
         world,
     };
     let verdict = check.run()?;
-    let is_special = ino != InodeNr::ROOT && ino.get() < world.geo.first_ino;
-    let features = check.features;
+    let (is_special, features) = (check.is_special(), check.features);
     if verdict == Verdict::Cleared && is_special {
         // The first inodes are in use whether they are or not.
         found.is_used = true;

@@ -18,15 +18,14 @@ use ext4_ondisk::{
     dir_entry::{Records, TAIL_LEN},
     dir_hash::{HashAlgorithm, Hasher},
     features::Incompat,
-    htree::DxContext,
+    htree::{DxContext, RawDxEntry, RawDxNode, RawDxRoot},
 };
 use ext4_units::{InodeNr, LogicalBlock};
 use std::collections::BTreeMap;
+use zerocopy::FromBytes as _;
 
-/// Where the entries of an index block begin: behind the info of a root, behind the header of a node.
-const ROOT_ENTRIES: usize = 32;
-const NODE_ENTRIES: usize = 8;
-const ENTRY_LEN: usize = 8;
+/// Bytes of the info of a root (`struct dx_root_info`).
+const INFO_LEN: u8 = 8;
 
 /// What was seen of one directory's blocks.
 pub(crate) struct Index<'v> {
@@ -44,10 +43,9 @@ pub(crate) struct Index<'v> {
     leaves: BTreeMap<u64, Option<(u32, u32)>>,
 }
 
-/// What an index block says, as far as it can be believed.
-struct Node {
-    entries: Vec<(u32, u64)>,
-}
+/// What an index block says, as far as it can be believed: the least hash below each entry, and the block
+/// it leads to.
+type Entries = Vec<(u32, u64)>;
 
 impl<'v> Index<'v> {
     pub(crate) fn new(view: View<'v>, dir: InodeNr, known: &Directory) -> Self {
@@ -74,7 +72,8 @@ impl<'v> Index<'v> {
     /// A block of the index; the root comes first.
     pub(crate) fn add(&mut self, lblk: u64, bytes: Vec<u8>) {
         if lblk == 0 {
-            let version = bytes.get(28).copied().unwrap_or(0);
+            let root = RawDxRoot::ref_from_prefix(&bytes).ok();
+            let version = root.map_or(0, |(it, _)| it.hash_version);
             self.hasher = HashAlgorithm::from_raw(version).map(|algorithm| Hasher {
                 algorithm,
                 is_unsigned: self.view.sb.unsigned_hash,
@@ -128,11 +127,10 @@ impl<'v> Index<'v> {
 
     /// Looks at the whole; whether it is to be made anew.
     pub(crate) fn check(&self, ask: &mut Ask<'_>) -> Result<bool> {
-        let Some(root) = self.nodes.get(&0) else {
-            return self.clear(&INDEX_ROOT, 0, ask);
-        };
-        let levels = u64::from(root.get(30).copied().unwrap_or(0));
-        if root.get(24..28) != Some(&[0; 4]) || root.get(29) != Some(&8) {
+        let root = self.nodes.get(&0).and_then(|it| RawDxRoot::ref_from_prefix(it).ok());
+        let Some((root, _)) = root else { return self.clear(&INDEX_ROOT, 0, ask) };
+        let levels = u64::from(root.indirect_levels);
+        if root.reserved_zero.get() != 0 || root.info_length != INFO_LEN {
             return self.clear(&INDEX_ROOT, 0, ask);
         }
         let mut referred: BTreeMap<u64, u32> = BTreeMap::new();
@@ -140,13 +138,13 @@ impl<'v> Index<'v> {
         // Nodes to be read: block, level below it (0: leaves), bounds of the hashes in it.
         let mut pending = vec![(0_u64, levels, 0_u32, u32::MAX)];
         while let Some((lblk, level, min, max)) = pending.pop() {
-            let node = match self.node(lblk) {
-                Ok(node) => node,
+            let entries = match self.node(lblk) {
+                Ok(entries) => entries,
                 Err(problem) => return self.clear(problem, lblk, ask),
             };
-            for (nr, &(hash, child)) in node.entries.iter().enumerate() {
+            for (nr, &(hash, child)) in entries.iter().enumerate() {
                 let from = if nr == 0 { min } else { hash };
-                let to = node.entries.get(nr + 1).map_or(max, |next| next.0 & !1);
+                let to = entries.get(nr + 1).map_or(max, |next| next.0 & !1);
                 let times = referred.entry(child).or_insert(0);
                 *times += 1;
                 if *times > 1 {
@@ -189,30 +187,40 @@ impl<'v> Index<'v> {
     }
 
     /// The entries of an index block, or what is wrong with it.
-    fn node(&self, lblk: u64) -> std::result::Result<Node, &'static Problem> {
+    fn node(&self, lblk: u64) -> std::result::Result<Entries, &'static Problem> {
         let (offset, limit, root_fault, sum_fault) = match lblk {
-            0 => (ROOT_ENTRIES, self.context.root_limit(), &INDEX_ROOT, &INDEX_ROOT_CHECKSUM),
-            _ => (NODE_ENTRIES, self.context.node_limit(), &INDEX_DEPTH, &INDEX_NODE_CHECKSUM),
+            0 => (
+                size_of::<RawDxRoot>(),
+                self.context.root_limit(),
+                &INDEX_ROOT,
+                &INDEX_ROOT_CHECKSUM,
+            ),
+            _ => (
+                size_of::<RawDxNode>(),
+                self.context.node_limit(),
+                &INDEX_DEPTH,
+                &INDEX_NODE_CHECKSUM,
+            ),
         };
         let bytes = self.nodes.get(&lblk).ok_or(&INDEX_DEPTH)?;
-        let half = |at: usize| {
-            bytes.get(at..at + 2).map_or(0, |it| usize::from(u16::from_le_bytes([it[0], it[1]])))
+        let entry = |nr: usize| {
+            let bytes = bytes.get(offset + nr * size_of::<RawDxEntry>()..)?;
+            RawDxEntry::ref_from_prefix(bytes).ok().map(|(raw, _)| raw)
         };
-        let (found_limit, count) = (half(offset), half(offset + 2));
+        // Limit and count are where the others have their hashes.
+        let first = entry(0).map_or(0, |it| it.hash.get());
+        let (found_limit, count) = ((first & 0xFFFF) as usize, (first >> 16) as usize);
         if found_limit != limit {
             return Err(&INDEX_LIMIT);
         }
         if count == 0 || count > found_limit {
             return Err(&INDEX_COUNT);
         }
-        let word = |at: usize| {
-            bytes.get(at..at + 4).map_or(0, |it| u32::from_le_bytes([it[0], it[1], it[2], it[3]]))
-        };
-        let mut entries: Vec<(u32, u64)> = Vec::with_capacity(count);
+        let mut entries = Entries::with_capacity(count);
         for nr in 0..count {
-            let at = offset + nr * ENTRY_LEN;
-            let hash = if nr == 0 { 0 } else { word(at) };
-            let block = u64::from(word(at + 4) & 0x0FFF_FFFF);
+            let raw = entry(nr).ok_or(&INDEX_BAD_BLOCK)?;
+            let hash = if nr == 0 { 0 } else { raw.hash.get() };
+            let block = u64::from(raw.block.get() & 0x0FFF_FFFF);
             if entries.last().is_some_and(|before| hash < before.0) {
                 return Err(&INDEX_ORDER);
             }
@@ -230,7 +238,7 @@ impl<'v> Index<'v> {
         match parsed {
             Err(corrupt) if corrupt.is_checksum => Err(sum_fault),
             Err(_) => Err(root_fault),
-            Ok(_) => Ok(Node { entries }),
+            Ok(_) => Ok(entries),
         }
     }
 }

@@ -14,9 +14,6 @@ use ext4_ondisk::{
 };
 use ext4_units::InodeNr;
 
-/// Bytes before the entries in `i_block`: the parent's number.
-const PARENT: usize = 4;
-
 /// Checks the entries of both parts.
 pub(crate) fn check(
     view: View<'_>,
@@ -29,8 +26,7 @@ pub(crate) fn check(
     let mut raw = RawInode::read(&bytes);
     let extra = 128 + usize::from(raw.i_extra_isize.get());
     let (size, inodes) = (view.geo.block_size, view.geo.inodes_count);
-    let parent = u32::from_le_bytes([0, 1, 2, 3].map(|at| raw.i_block[at]));
-    report.dotdot = InodeNr::new(parent);
+    report.dotdot = inline_data::parent(&raw.i_block);
     report.names.extend([Some(dir), report.dotdot].into_iter().flatten());
     let mut is_changed = false;
     let place = Place::inode(dir).at_lblk(0_u32);
@@ -49,11 +45,11 @@ pub(crate) fn check(
         entries.check(&mut Area::new(&mut area[..whole], size, inodes), Expect::Name)?;
         Ok::<_, crate::Error>(entries.is_changed)
     };
-    is_changed |= run(&mut raw.i_block[PARENT..], PARENT, ask)?;
+    is_changed |= run(&mut raw.i_block[inline_data::DOTDOT_SIZE..], inline_data::DOTDOT_SIZE, ask)?;
     let body = bytes.get(extra..).unwrap_or_default();
     let mut new_body = None;
     if let Ok(mut entries) = xattr::parse_body(body, dir) {
-        let data = entries.iter_mut().find(|it| it.index == 7 && it.name == b"data");
+        let data = entries.iter_mut().find(|it| inline_data::is_attribute(it));
         if let Some(Value::Here(value)) = data.map(|it| &mut it.value)
             && !value.is_empty()
         {

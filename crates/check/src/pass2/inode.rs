@@ -3,6 +3,7 @@
 use super::view::{Ask, Report, View};
 use crate::{
     Place, Problem, Result,
+    pass1::encryption_context,
     problem::pass2::{
         BAD_BLOCK_DEVICE, BAD_CHAR_DEVICE, BAD_FIFO, BAD_MODE, BAD_SOCKET, BAD_SYMLINK,
         BLOCKS_HIGH, DIR_SIZE_HIGH, FADDR, FILE_ACL_HIGH, FILE_ACL_RANGE, FILE_ACL_REV0, FRAG,
@@ -12,7 +13,7 @@ use crate::{
 use ext4_ondisk::{
     features::{Compat, Incompat, RoCompat},
     inode::{FileType, InodeFlags, RawInode},
-    xattr,
+    xattr::{self, RawXattrHeader},
 };
 use ext4_units::{BlockNr, InodeNr};
 
@@ -70,7 +71,7 @@ pub(crate) fn check(
     }
     let acl = raw.file_acl();
     if acl != 0
-        && !view.geo.contains(BlockNr(acl))
+        && !view.is_block(BlockNr(acl))
         && ask(&FILE_ACL_RANGE, place.clone(), acl.to_string(), String::new())?
     {
         raw.i_file_acl_lo.set(0);
@@ -136,21 +137,14 @@ pub(crate) fn policy_problem(
 fn policy(view: &View<'_>, ino: InodeNr) -> Result<Option<Vec<u8>>> {
     let bytes = view.read_inode(ino)?;
     let raw = RawInode::read(&bytes);
-    let is_context = |it: &&xattr::Entry| it.index == 9 && it.name == b"c";
-    let value = |entries: &[xattr::Entry]| {
-        entries.iter().find(is_context).and_then(|it| match &it.value {
-            xattr::Value::Here(value) => Some(value.clone()),
-            xattr::Value::Inode { .. } => None,
-        })
-    };
     let extra = usize::from(raw.i_extra_isize.get());
     let body = bytes.get(128 + extra..).unwrap_or_default();
-    let mut context = xattr::parse_body(body, ino).ok().and_then(|it| value(&it));
+    let has_own = body.get(..4) == Some(&xattr::MAGIC.to_le_bytes()[..]);
+    let mut context = if has_own { encryption_context(body, 4, 4) } else { None };
     let acl = raw.file_acl();
-    if context.is_none() && acl != 0 && view.geo.contains(BlockNr(acl)) {
+    if context.is_none() && view.is_block(BlockNr(acl)) {
         let block = view.image.read(BlockNr(acl))?;
-        let decoded = xattr::XattrBlock::decode(&block, BlockNr(acl), None);
-        context = decoded.ok().and_then(|it| value(&it.entries));
+        context = encryption_context(&block, size_of::<RawXattrHeader>(), 0);
     }
     // The nonce is the last 16 bytes of both versions (`struct fscrypt_context_v1`, `_v2`).
     Ok(context.and_then(|it| it.len().checked_sub(16).map(|keep| it[..keep].to_vec())))

@@ -70,6 +70,11 @@ impl View<'_> {
         self.sb.features.has_incompat(Incompat::FILETYPE)
     }
 
+    /// Whether files may have this block: inside the filesystem and inside the device.
+    pub(crate) fn is_block(&self, blk: BlockNr) -> bool {
+        blk.0 != 0 && self.geo.contains(blk) && blk.0 < self.image.n_blocks()
+    }
+
     /// An inode's bytes.
     pub(crate) fn read_inode(&self, ino: InodeNr) -> Result<Vec<u8>> {
         let Self { image, geo, descs, .. } = *self;

@@ -1,4 +1,4 @@
-//! A directory whose blocks change: its inode, its map, and the space both take.
+//! A file or directory whose blocks change: its inode, its map, and the space both take.
 
 use crate::{Error, Result, facts::Run, session::Session};
 use ext4_dir::{DirRead, DirStore};
@@ -31,14 +31,7 @@ impl<'s, 'r, 'a> File<'s, 'r, 'a> {
 
     /// An inode that is not on disk yet.
     pub(crate) fn of(session: &'s mut Session<'r, 'a>, ino: InodeNr, inode: Inode) -> Self {
-        let ctx = Context {
-            ino,
-            block_size: session.geo.block_size,
-            csum: session.format.seed(ino, inode.generation),
-            blocks: session.geo.all_blocks(),
-            zones: Arc::from([]),
-            checked: None,
-        };
+        let ctx = session.map_context(ino, &inode);
         Self { session, ino, inode, ctx }
     }
 
@@ -52,11 +45,7 @@ impl<'s, 'r, 'a> File<'s, 'r, 'a> {
     }
 
     fn format(&self) -> Format {
-        if self.inode.flags.contains(InodeFlags::EXTENTS) {
-            Format::Extents
-        } else {
-            Format::Indirect
-        }
+        Format::of(self.inode.flags)
     }
 
     /// An empty map of the kind that new files have.

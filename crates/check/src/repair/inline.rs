@@ -10,8 +10,12 @@ use ext4_ondisk::{
 };
 
 impl File<'_, '_, '_> {
-    /// The parts of a directory inside its inode; `None` when the attribute is not there.
+    /// The parts of a directory inside its inode; `None` of one that is not, and when the attribute is
+    /// not there.
     pub(crate) fn inline(&self) -> Result<Option<Inline>> {
+        if !self.inode.flags.contains(InodeFlags::INLINE_DATA) {
+            return Ok(None);
+        }
         let entries = xattr::parse_body(&self.inode.ibody, self.ino)?;
         Ok(inline_data::attribute(&entries)
             .map(|value| Inline { body: self.inode.i_block, value: value.to_vec() }))

@@ -1,11 +1,9 @@
 //! lost+found: where what has no name gets one.
 
+use super::File;
 use crate::{Error, Place, Result, problem::pass3, session::Session};
 use ext4_dir::Entry;
-use ext4_ondisk::{
-    features::Compat,
-    inode::{FileType, InodeFlags},
-};
+use ext4_ondisk::{features::Compat, inode::FileType};
 use ext4_units::{InodeNr, LogicalBlock};
 use std::collections::HashSet;
 
@@ -37,7 +35,7 @@ pub(crate) struct LostNames {
 
 impl LostNames {
     fn read(session: &mut Session<'_, '_>, dir: InodeNr) -> Result<Self> {
-        let file = super::File::open(session, dir)?;
+        let file = File::open(session, dir)?;
         let context = file.dir_context();
         let mut taken = HashSet::new();
         let mut take = |entry: Entry| {
@@ -50,10 +48,8 @@ impl LostNames {
             );
         };
         match file.inline()? {
-            Some(inline) if file.inode.flags.contains(InodeFlags::INLINE_DATA) => {
-                inline.entries(&context)?.into_iter().for_each(take);
-            }
-            _ => {
+            Some(inline) => inline.entries(&context)?.into_iter().for_each(take),
+            None => {
                 for entry in ext4_dir::entries(&context, &file) {
                     take(entry?);
                 }
@@ -149,7 +145,7 @@ impl Session<'_, '_> {
         });
         let nameless: Vec<InodeNr> = nameless.map(|it| it.0).collect();
         for dir in nameless {
-            let file = super::File::open(self, dir)?;
+            let file = File::open(self, dir)?;
             let context = file.dir_context();
             let is_one = ext4_dir::entries(&context, &file)
                 .all(|it| it.is_ok_and(|it| it.is_dot_or_dotdot() || it.name.starts_with(b"#")));
@@ -179,7 +175,7 @@ impl Session<'_, '_> {
             return self.make_way(found, is_wanted);
         }
         if known.is_inline && self.fix(&pass3::LOST_FOUND_INLINE, place, "", "")? {
-            let mut file = super::File::open(self, found)?;
+            let mut file = File::open(self, found)?;
             file.leave_inode()?;
             file.close()?;
         }
@@ -195,15 +191,13 @@ impl Session<'_, '_> {
         Ok(LostFound::ToMake)
     }
 
-    /// What a directory has by that name; `None` too when the directory does not hold together.
+    /// What a directory has by that name. [`Error::Damaged`] when it does not hold together.
     pub(crate) fn find_name(&mut self, dir: InodeNr, name: &[u8]) -> Result<Option<InodeNr>> {
-        let file = super::File::open(self, dir)?;
+        let file = File::open(self, dir)?;
         let context = file.dir_context();
         let found = match file.inline()? {
-            Some(inline) if file.inode.flags.contains(InodeFlags::INLINE_DATA) => {
-                inline.find(&context, name)?
-            }
-            _ => ext4_dir::find(&context, &file, name)?,
+            Some(inline) => inline.find(&context, name)?,
+            None => ext4_dir::find(&context, &file, name)?,
         };
         Ok(found.map(|it| it.ino))
     }

@@ -3,10 +3,7 @@
 use super::File;
 use crate::{Error, Result, facts::Directory, session::Session};
 use ext4_dir::DirStore as _;
-use ext4_ondisk::{
-    inode::{FileType, Inode, InodeFlags},
-    time::Timestamp,
-};
+use ext4_ondisk::inode::{FileType, Inode, InodeFlags};
 use ext4_units::{InodeNr, LogicalBlock};
 
 impl Session<'_, '_> {
@@ -22,9 +19,7 @@ impl Session<'_, '_> {
         file_type: FileType,
     ) -> Result<LogicalBlock> {
         let mut file = File::open(self, dir)?;
-        if file.inode.flags.contains(InodeFlags::INLINE_DATA) {
-            file.leave_inode()?;
-        }
+        file.leave_inode()?;
         let context = file.dir_context();
         let outcome = ext4_dir::insert_new(&context, &mut file, from, name, ino, file_type)?;
         file.inode.flags.set(InodeFlags::INDEX, outcome.now_indexed);
@@ -57,8 +52,7 @@ impl Session<'_, '_> {
     ) -> Result<()> {
         let mode = FileType::Directory.mode_bits() | perms & 0o7777;
         let mut inode = Inode::new(mode, self.sb.want_extra_isize, &self.format);
-        let now = Timestamp { sec: i64::try_from(self.now).unwrap_or(0), nsec: 0 };
-        (inode.atime, inode.ctime, inode.mtime) = (now, now, now);
+        self.set_times(&mut inode);
         inode.links_count = 2;
         self.write_inode(ino, &vec![0; self.format.inode_size()])?;
         self.facts.inodes.insert(ino.get().into());
@@ -80,9 +74,7 @@ impl Session<'_, '_> {
         self.facts.links.insert(ino, 2);
         Ok(())
     }
-}
 
-impl Session<'_, '_> {
     /// Makes `..` of a directory lead to `parent`, and counts names accordingly.
     pub(crate) fn set_dotdot(&mut self, dir: InodeNr, parent: InodeNr) -> Result<()> {
         let Some(known) = self.facts.directories.get(dir) else { return Ok(()) };
