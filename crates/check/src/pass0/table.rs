@@ -94,11 +94,8 @@ pub(super) fn is_better(
     desc: &GroupDesc,
     other: &GroupDesc,
 ) -> Result<bool> {
-    if desc.flags.contains(GroupFlags::INODE_UNINIT) {
-        return Ok(false);
-    }
     let (there, here) = (look_at(session, group, other)?, look_at(session, group, desc)?);
-    Ok(there.good > here.good && there.bad < here.bad)
+    Ok(there != here && there.good >= here.good && there.bad <= here.bad)
 }
 
 /// Whether these blocks look like the table that goes with the bitmap.
@@ -112,14 +109,18 @@ fn is_table(
     Ok(found.good >= LEAST && found.bad == 0)
 }
 
+/// What is where a descriptor says; nothing where it says that the bitmap was never written.
 fn look_at(session: &Session<'_, '_>, group: GroupNr, desc: &GroupDesc) -> Result<Look> {
+    if desc.flags.contains(GroupFlags::INODE_UNINIT) {
+        return Ok(Look::default());
+    }
     let bitmap = session.image.read(desc.inode_bitmap)?;
     let table = BlockRange::new(desc.inode_table, session.geo.itable_blocks().into());
     look(session, group, table, &bitmap)
 }
 
 /// Inodes in use by a bitmap: those that look like one and are sealed as one of their number, and others.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 struct Look {
     good: u32,
     bad: u32,

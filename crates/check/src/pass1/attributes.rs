@@ -49,27 +49,41 @@ impl Regions {
     }
 }
 
-/// The encryption context among attributes that were found good: the entries from `first` on, whose values
-/// are counted from `base`.
-pub(crate) fn context(area: &[u8], first: usize, base: usize) -> Option<Vec<u8>> {
+/// The entries of a list from byte `first`, with their names, as far as they are inside it.
+fn listed(area: &[u8], first: usize) -> impl Iterator<Item = (&RawXattrEntry, &[u8])> {
     let mut at = first;
-    loop {
+    std::iter::from_fn(move || {
         let rest = area.get(at..)?;
         if rest.get(..4)? == [0; 4] {
             return None;
         }
         let (entry, behind) = RawXattrEntry::ref_from_prefix(rest).ok()?;
         let name_len = usize::from(entry.e_name_len);
-        if entry.e_name_index == NameIndex::ENCRYPTION.0
-            && behind.get(..name_len)? == CONTEXT_NAME
-            && entry.e_value_inum.get() == 0
-        {
-            let from = base + usize::from(entry.e_value_offs.get());
-            let len = usize::try_from(entry.e_value_size.get()).ok()?;
-            return Some(area.get(from..from.checked_add(len)?)?.to_vec());
-        }
         at += (size_of::<RawXattrEntry>() + name_len).next_multiple_of(4);
-    }
+        Some((entry, behind.get(..name_len)?))
+    })
+}
+
+/// The encryption context among attributes that were found good: the entries from `first` on, whose values
+/// are counted from `base`.
+pub(crate) fn context(area: &[u8], first: usize, base: usize) -> Option<Vec<u8>> {
+    let (entry, _) = listed(area, first).find(|(entry, name)| {
+        entry.e_name_index == NameIndex::ENCRYPTION.0
+            && *name == CONTEXT_NAME
+            && entry.e_value_inum.get() == 0
+    })?;
+    let from = base + usize::from(entry.e_value_offs.get());
+    let len = usize::try_from(entry.e_value_size.get()).ok()?;
+    Some(area.get(from..from.checked_add(len)?)?.to_vec())
+}
+
+/// Whether all values in an inode's body end inside it, also those without bytes, of which only e2fsck
+/// asks that (`read_xattrs_from_buffer`).
+pub(super) fn values_are_inside(body: &[u8]) -> bool {
+    listed(body, 4).all(|(entry, _)| {
+        let end = u64::from(entry.e_value_offs.get()) + u64::from(entry.e_value_size.get());
+        entry.e_value_inum.get() != 0 || end + 4 <= body.len() as u64
+    })
 }
 
 impl Check<'_> {

@@ -1,6 +1,9 @@
 //! Contents inside the inode: the flag, the feature, and the attribute that holds the rest.
 
-use super::inode::{Check, Verdict};
+use super::{
+    attributes,
+    inode::{Check, Verdict},
+};
 use crate::{
     Result,
     problem::pass1::{
@@ -21,6 +24,9 @@ impl Check<'_> {
     /// Bytes that there is room for inside the inode: `i_block`, and the attribute `system.data`.
     /// `None` when there is no such attribute, or the attributes are damaged.
     pub(super) fn inline_room(&self) -> Option<u64> {
+        if !attributes::values_are_inside(self.body()) {
+            return None;
+        }
         let entries = parse_body(self.body(), self.ino).ok()?;
         let has_good_hashes = entries.iter().all(|entry| match &entry.value {
             Value::Here(value) => {

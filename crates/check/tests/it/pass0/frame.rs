@@ -192,6 +192,14 @@ fn a_table_that_is_somewhere_else_by_a_copy_is_looked_for_there() {
             let mended = expect_of(&moved, &[], &["descriptor-copy"]);
             has_the_files(&image, &mended);
         }
+        // The other group has no inodes, and says so.
+        let other = *Frame::of(&image).desc(1);
+        let swapped = damaged(&image, |it| {
+            it.descriptor(1, |desc| *desc = *Frame::of(&image).desc(0));
+            it.descriptor(0, |desc| *desc = other);
+        });
+        let mended = expect_of(&swapped, &[], &["descriptor-copy"]);
+        has_the_files(&image, &mended);
     }
 }
 

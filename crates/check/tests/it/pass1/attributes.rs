@@ -159,6 +159,10 @@ fn damaged_attributes_do_not_cost_an_inode_its_contents() {
     assert_eq!(content(&finds(&nameless, &["inline-data-attribute"])), content(&image));
     let outside = with_inode(&image, FILE, |it| set16(it, second + 2, 0xFFF0));
     assert_eq!(content(&finds(&outside, &["inline-data-attribute"])), content(&image));
+    // A place that only e2fsck asks for: that of a value without bytes.
+    let empty = Recipe::new("inline-4k").write("/file", poison(40)).image().unwrap();
+    let place = with_inode(&empty, FILE, |it| set16(it, BODY + 4 + 2, 0xFFF0));
+    assert_eq!(content(&finds(&place, &["inline-data-attribute"])), content(&empty));
     // Attributes are looked for where a size that can be would have them.
     for size in [0, 2, 65_532] {
         let misplaced = with_inode(&image, FILE, |it| set16(it, 0x80, size));
