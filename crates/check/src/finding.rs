@@ -53,46 +53,46 @@ pub struct Place {
 
 impl Place {
     /// A structure that has no number.
-    pub fn what(what: &'static str) -> Self {
+    pub(crate) fn what(what: &'static str) -> Self {
         Self { what: Some(what), ..Self::default() }
     }
 
     /// A group.
-    pub fn group(group: GroupNr) -> Self {
+    pub(crate) fn group(group: GroupNr) -> Self {
         Self { group: Some(group), ..Self::default() }
     }
 
     /// An inode.
-    pub fn inode(inode: InodeNr) -> Self {
+    pub(crate) fn inode(inode: InodeNr) -> Self {
         Self { inode: Some(inode), ..Self::default() }
     }
 
     /// A block of the device.
-    pub fn block(block: BlockNr) -> Self {
+    pub(crate) fn block(block: BlockNr) -> Self {
         Self { block: Some(block), ..Self::default() }
     }
 
     /// The same place, at this block of the device.
     #[must_use]
-    pub fn at_block(self, block: BlockNr) -> Self {
+    pub(crate) fn at_block(self, block: BlockNr) -> Self {
         Self { block: Some(block), ..self }
     }
 
     /// The same place, at this block of the inode.
     #[must_use]
-    pub fn at_lblk(self, lblk: impl Into<u64>) -> Self {
+    pub(crate) fn at_lblk(self, lblk: impl Into<u64>) -> Self {
         Self { lblk: Some(lblk.into()), ..self }
     }
 
     /// The same place, at this byte of the block.
     #[must_use]
-    pub fn at_offset(self, offset: usize) -> Self {
+    pub(crate) fn at_offset(self, offset: usize) -> Self {
         Self { offset: u32::try_from(offset).ok(), ..self }
     }
 
     /// The same place, at this name in the directory, which is for the inode `target`.
     #[must_use]
-    pub fn at_name(self, name: &[u8], target: u32) -> Self {
+    pub(crate) fn at_name(self, name: &[u8], target: u32) -> Self {
         Self { name: Some(name.into()), target: Some(target), ..self }
     }
 }

@@ -175,8 +175,8 @@ impl<'a> Gate<'a> {
         found: impl fmt::Display,
     ) -> Result<()> {
         if self.failed.insert((problem.id, place.clone()), self.round).is_none() {
-            self.left += 1;
             self.fix(problem, place, found, "")?;
+            self.left += 1;
         }
         Ok(())
     }

@@ -5,13 +5,13 @@
 
 use std::fmt;
 
-pub mod pass0;
-pub mod pass1;
-pub mod pass2;
-pub mod pass3;
-pub mod pass4;
-pub mod pass5;
-pub mod pass6;
+pub(crate) mod pass0;
+pub(crate) mod pass1;
+pub(crate) mod pass2;
+pub(crate) mod pass3;
+pub(crate) mod pass4;
+pub(crate) mod pass5;
+pub(crate) mod pass6;
 
 /// One kind of inconsistency.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ macro_rules! problems {
     ($pass:ident; $($name:ident: $id:literal, $code:expr, $severity:ident, $preen:ident, $text:literal, $fix:literal, $explain:literal;)*) => {
         $(
             #[doc = $text]
-            pub static $name: $crate::Problem = $crate::Problem {
+            pub(crate) static $name: $crate::Problem = $crate::Problem {
                 id: $id,
                 code: $code,
                 pass: $crate::Pass::$pass,

@@ -12,8 +12,8 @@ use crate::{
     problem::pass0::{
         JOURNAL_ERRNO, JOURNAL_NEWER_EMPTY, JOURNAL_NOT_EMPTY, JOURNAL_REPLAY, JOURNAL_RUN_DEFAULT,
         JOURNAL_SHARED, JOURNAL_SUPERBLOCK, JOURNAL_TRANSACTION, JOURNAL_UNKNOWN_INCOMPAT,
-        JOURNAL_UNKNOWN_RO, JOURNAL_V2_FIELDS, JOURNAL_VERSION, JOURNAL_WITHOUT_FEATURE,
-        RECOVERY_WITHOUT_JOURNAL, SUPERBLOCK_FIELD,
+        JOURNAL_UNKNOWN_RO, JOURNAL_USERS, JOURNAL_V2_FIELDS, JOURNAL_VERSION,
+        JOURNAL_WITHOUT_FEATURE, RECOVERY_WITHOUT_JOURNAL, SUPERBLOCK_FIELD,
     },
     session::Session,
 };
@@ -172,7 +172,7 @@ fn superblock(
         // The kernel takes no other number, whatever the journal is for.
         if users > 1 || users == 0 && log.is_external() {
             let found = format!("{users} users");
-            if !session.fix(&JOURNAL_V2_FIELDS, place(), found, 1)? {
+            if !session.fix(&JOURNAL_USERS, place(), found, 1)? {
                 return Ok(None);
             }
             raw.s_nr_users.set(1);

@@ -188,7 +188,7 @@ impl<'v> Index<'v> {
 
     /// The entries of an index block, or what is wrong with it.
     fn node(&self, lblk: u64) -> std::result::Result<Entries, &'static Problem> {
-        let (offset, limit, root_fault, sum_fault) = match lblk {
+        let (offset, limit, other_fault, sum_fault) = match lblk {
             0 => (
                 size_of::<RawDxRoot>(),
                 self.context.root_limit(),
@@ -198,11 +198,11 @@ impl<'v> Index<'v> {
             _ => (
                 size_of::<RawDxNode>(),
                 self.context.node_limit(),
-                &INDEX_DEPTH,
+                &INDEX_CLEAR,
                 &INDEX_NODE_CHECKSUM,
             ),
         };
-        let bytes = self.nodes.get(&lblk).ok_or(&INDEX_DEPTH)?;
+        let bytes = self.nodes.get(&lblk).ok_or(&INDEX_CLEAR)?;
         let entry = |nr: usize| {
             let bytes = bytes.get(offset + nr * size_of::<RawDxEntry>()..)?;
             RawDxEntry::ref_from_prefix(bytes).ok().map(|(raw, _)| raw)
@@ -237,7 +237,7 @@ impl<'v> Index<'v> {
         };
         match parsed {
             Err(corrupt) if corrupt.is_checksum => Err(sum_fault),
-            Err(_) => Err(root_fault),
+            Err(_) => Err(other_fault),
             Ok(_) => Ok(entries),
         }
     }

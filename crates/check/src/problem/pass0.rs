@@ -128,9 +128,12 @@ super::problems! {
     JOURNAL_V2_FIELDS: "journal-v2-fields", Some(0x00_002A), Accounting, Fix,
         "a journal superblock of version 1 has fields of version 2", "clear them",
         "The fields were left by something else that had the block before.";
+    JOURNAL_USERS: "journal-users", None, Accounting, Fix,
+        "the journal counts other users than its filesystem", "set the count to 1",
+        "A journal belongs to one filesystem. The kernel does not open one that says otherwise.";
     JOURNAL_RUN_DEFAULT: "journal-of-a-copy", Some(0x00_002C), Note, Fix,
         "the superblock copy in use does not tell that the journal holds data", "",
-        "Copies are not told when a filesystem is mounted. The journal is emptied.";
+        "Copies are not told when a filesystem is mounted. What the journal holds is replayed all the same.";
     JOURNAL_BACKUP: "journal-backup", Some(0x00_002D), Note, Fix,
         "the superblock's copy of the journal's map is not up to date", "copy the map",
         "The superblock keeps a copy of the journal inode's map, with which the journal is found \

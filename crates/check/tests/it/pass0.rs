@@ -286,7 +286,12 @@ fn a_damaged_journal_is_mended_or_made_anew() {
         it.superblock(|raw| raw.s_jnl_blocks[16].set(0));
     });
     expect("ext4-4k", &["journal-errno"], |it| it.journal()[0x20..0x24].fill(0xFF));
-    expect("ext4-4k", &["journal-v2-fields"], |it| it.journal()[0x43] = 2);
+    expect("ext4-4k", &["journal-users"], |it| it.journal()[0x43] = 2);
+    expect("ext4-4k", &["journal-v2-fields"], |it| {
+        let superblock = it.journal();
+        // The type of one of version 1.
+        (superblock[7], superblock[0x43]) = (3, 2);
+    });
 }
 
 #[test]
