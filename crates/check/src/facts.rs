@@ -1,5 +1,6 @@
-//! What the passes learn of the filesystem, kept small: the only state that goes from one pass to
-//! the next besides the overlay.
+//! What the passes of a round learn of the filesystem, kept small. From one round to the next go only the
+//! overlay and what the [`Gate`](crate::gate::Gate) keeps: findings, [`Todo`](crate::todo::Todo) and
+//! [`History`](crate::history::History).
 
 use crate::{bits::Bits, names::Names, repair::LostNames, table::Table};
 use ext4_units::{BlockNr, BlockRange, InodeNr};
@@ -103,6 +104,16 @@ pub(crate) struct Run {
     pub(crate) lblk: u64,
     /// Where they are.
     pub(crate) blocks: BlockRange,
+}
+
+/// Adds blocks to the runs of a directory, to the last one where they continue it.
+pub(crate) fn add_run(runs: &mut Runs, lblk: u64, blocks: BlockRange) {
+    match runs.last_mut() {
+        Some(run) if run.lblk + run.blocks.len == lblk && run.blocks.end() == blocks.start => {
+            run.blocks.len += blocks.len;
+        }
+        _ => runs.push(Run { lblk, blocks }),
+    }
 }
 
 /// An attribute block.

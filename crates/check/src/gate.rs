@@ -1,8 +1,8 @@
 //! The one way in which a pass tells what it met and learns whether to mend it.
 
 use crate::{
-    Error, Finding, Place, Preen, Problem, Result, Severity, bits::Bits, history::History,
-    pass0::Todo, paths, snapshot::Snapshot,
+    Error, Finding, Place, Preen, Problem, Result, Severity, bits::Bits, history::History, paths,
+    snapshot::Snapshot, todo::Todo,
 };
 use std::{
     collections::{HashMap, HashSet},

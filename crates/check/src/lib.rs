@@ -40,6 +40,7 @@ mod session;
 mod snapshot;
 mod survey;
 mod table;
+mod todo;
 pub mod undo;
 
 pub use changes::{Changes, Way, mark_unsound};

@@ -15,13 +15,9 @@ mod resize;
 pub(crate) mod special;
 mod superblock;
 mod table;
-mod todo;
 mod visible;
 
-pub(crate) use {
-    journal::{OwnJournal, own as own_journal, write_empty as write_empty_journal},
-    todo::Todo,
-};
+pub(crate) use journal::{OwnJournal, own as own_journal, write_empty as write_empty_journal};
 
 use crate::{Error, Options, Result, facts::Facts, gate::Gate, image::Image, session::Session};
 use ext4_blockdev::Overlay;

@@ -3,7 +3,7 @@
 
 use crate::{
     Pass, Place, Result,
-    facts::{Run, Runs},
+    facts::{Runs, add_run},
     pieces::{Piece, What, pieces},
     problem::pass1::{SHARED, SHARED_LEFT},
     repair::File,
@@ -14,7 +14,7 @@ use ext4_ondisk::{
     features::RoCompat,
     inode::{FileType, Inode, InodeFlags},
 };
-use ext4_units::{BlockNr, BlockRange, InodeNr, LogicalBlock};
+use ext4_units::{BlockNr, InodeNr, LogicalBlock};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Who has a cluster besides the filesystem itself, and how often.
@@ -286,13 +286,7 @@ fn place(
 fn runs_of(extents: &[Extent]) -> Runs {
     let mut runs = Runs::new();
     for it in extents {
-        let (lblk, len) = (u64::from(it.lblk.0), u64::from(it.len));
-        match runs.last_mut() {
-            Some(run) if run.lblk + run.blocks.len == lblk && run.blocks.end() == it.start => {
-                run.blocks.len += len;
-            }
-            _ => runs.push(Run { lblk, blocks: BlockRange::new(it.start, len) }),
-        }
+        add_run(&mut runs, it.lblk.0.into(), it.blocks());
     }
     runs
 }

@@ -4,8 +4,6 @@ use crate::{
     Pass, Place, Result,
     bits::Bits,
     facts::Facts,
-    inode_tables::deletion_time,
-    pieces::{What, pieces},
     problem::{
         pass3::REPAIR_FAILED,
         pass4::{
@@ -17,9 +15,9 @@ use crate::{
 };
 use ext4_ondisk::{
     features::RoCompat,
-    inode::{FileType, Inode, InodeFlags, RawInode},
+    inode::{FileType, InodeFlags, RawInode},
 };
-use ext4_units::{BlockNr, InodeNr};
+use ext4_units::InodeNr;
 
 /// Links that can be counted (`EXT4_LINK_MAX`).
 const LINK_MAX: u32 = 65_000;
@@ -163,44 +161,4 @@ fn count(session: &mut Session<'_, '_>, ino: InodeNr) -> Result<()> {
         session.facts.links.insert(ino, expected);
     }
     Ok(())
-}
-
-impl Session<'_, '_> {
-    /// Frees an inode, and what pass 1 found that it has: an attribute block that others have too is
-    /// counted anew by the next round.
-    pub(crate) fn clear_inode(&mut self, ino: InodeNr) -> Result<()> {
-        let (mut bytes, mut raw) = read(self, ino)?;
-        if FileType::of_mode(raw.i_mode.get()) != FileType::Unknown
-            && let Ok(inode) = Inode::decode_unverified(&bytes, ino, &self.format)
-        {
-            for piece in pieces(&self.image, &self.geo, &inode) {
-                let known = self.facts.xattr_blocks.get(&piece.start);
-                if piece.what != What::Attributes || known.is_some_and(|it| it.found == 1) {
-                    self.give_run(piece.start, piece.len);
-                }
-            }
-        }
-        raw.i_links_count.set(0);
-        raw.i_dtime.set(deletion_time(self.now));
-        write(self, ino, &mut bytes, &raw)?;
-        let facts = &mut self.facts;
-        let nr = u64::from(ino.get());
-        facts.inodes.remove(nr);
-        facts.regular.remove(nr);
-        facts.symlinks.remove(nr);
-        facts.bad_mode.remove(nr);
-        facts.ea_inodes.remove(nr);
-        facts.links.remove(ino);
-        facts.directories.remove(ino);
-        Ok(())
-    }
-
-    /// Gives back the clusters of a run that nothing else has.
-    pub(crate) fn give_run(&mut self, start: BlockNr, len: u64) {
-        let bits = self.geo.cluster_ratio_bits;
-        let last = start.0.saturating_add(len.saturating_sub(1));
-        for cluster in start.0 >> bits..=last >> bits {
-            self.give_cluster(BlockNr(cluster << bits));
-        }
-    }
 }

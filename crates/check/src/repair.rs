@@ -6,6 +6,7 @@ mod inline;
 mod lost_found;
 mod name;
 mod rebuild;
+mod release;
 mod space;
 
 pub(crate) use file::File;

@@ -3,11 +3,11 @@
 use super::map::OldMap;
 use crate::{
     bits::Bits,
-    facts::{Directory, Facts, Run, Runs, Usage, XattrBlock},
+    facts::{Directory, Facts, Usage, XattrBlock},
     part::Part,
     table::Table,
 };
-use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
+use ext4_units::{BlockNr, GroupNr, InodeNr};
 use std::collections::BTreeMap;
 
 /// What one inode brings.
@@ -267,16 +267,4 @@ impl Harvest {
 fn add_usage(total: &mut Usage, more: Usage) {
     total.inodes = total.inodes.saturating_add(more.inodes);
     total.bytes = total.bytes.saturating_add(more.bytes);
-}
-
-/// Adds blocks to the runs of a directory, to the last one where they continue it.
-pub(super) fn add_run(runs: &mut Runs, lblk: u64, blocks: BlockRange) {
-    if let Some(last) = runs.last_mut()
-        && last.lblk + last.blocks.len == lblk
-        && last.blocks.start.0 + last.blocks.len == blocks.start.0
-    {
-        last.blocks.len += blocks.len;
-        return;
-    }
-    runs.push(Run { lblk, blocks });
 }

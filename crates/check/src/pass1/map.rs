@@ -2,10 +2,13 @@
 
 use super::{
     budget::{Budget, Step},
-    found::add_run,
     inode::Check,
 };
-use crate::{Error, Place, Result, facts::Runs, problem::pass1::MISALIGNED};
+use crate::{
+    Error, Place, Result,
+    facts::{Runs, add_run},
+    problem::pass1::MISALIGNED,
+};
 use ext4_ondisk::{extent::Extent, inode::FileType};
 use ext4_units::{BlockNr, BlockRange, LogicalBlock};
 

@@ -1,6 +1,6 @@
 //! A file or directory whose blocks change: its inode, its map, and the space both take.
 
-use crate::{Error, Result, facts::Run, session::Session};
+use crate::{Error, Result, facts::add_run, session::Session};
 use ext4_dir::{DirRead, DirStore};
 use ext4_extent::{Context, Format, NodeRead, NodeStore, Removed, State};
 use ext4_ondisk::{
@@ -213,8 +213,7 @@ impl DirStore for File<'_, '_, '_> {
         let size = self.inode.size;
         if let Some(known) = self.session.facts.directories.get_mut(self.ino) {
             known.size = size;
-            let blocks = BlockRange::new(blk, 1);
-            known.runs.push(Run { lblk: lblk.0.into(), blocks });
+            add_run(&mut known.runs, lblk.0.into(), BlockRange::new(blk, 1));
         }
         Ok(lblk)
     }

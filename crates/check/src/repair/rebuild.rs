@@ -4,7 +4,7 @@
 use super::File;
 use crate::{
     Error, Result,
-    facts::{Directory, Run, Runs},
+    facts::{Directory, Runs, add_run},
     session::Session,
 };
 use ext4_dir::{Built, Fill, Member};
@@ -183,7 +183,7 @@ impl File<'_, '_, '_> {
                 blk
             };
             kept.insert(blk);
-            runs.push(Run { lblk: lblk.into(), blocks: BlockRange::new(blk, 1) });
+            add_run(&mut runs, lblk.into(), BlockRange::new(blk, 1));
             self.session.image.write(blk, &block.bytes)?;
         }
         let rest: Vec<BlockNr> =

@@ -64,6 +64,15 @@ impl Session<'_, '_> {
         }
     }
 
+    /// Gives back the clusters of a run that nothing else has.
+    pub(crate) fn give_run(&mut self, start: BlockNr, len: u64) {
+        let bits = self.geo.cluster_ratio_bits;
+        let last = start.0.saturating_add(len.saturating_sub(1));
+        for cluster in start.0 >> bits..=last >> bits {
+            self.give_cluster(BlockNr(cluster << bits));
+        }
+    }
+
     /// Takes a free inode, in the first group that has one and whose table was ever used, else in a
     /// group that is used from now on. Its bytes are zeros.
     pub(crate) fn take_inode(&mut self) -> Result<InodeNr> {
