@@ -131,6 +131,12 @@ pub(super) fn find(
         return Err(Error::NoSuperblock(format!("the device has only {len} bytes")));
     };
     let judged = judge(&primary, overlay.len());
+    if judged.is_ok()
+        && let Some(copy) = usual_copy(overlay, &primary)?
+        && let Some(raw) = take(overlay, gate, &copy, "a copy has the usual inodes")?
+    {
+        return Ok(raw);
+    }
     if let Ok(_) | Err(Fault::Checksum(_)) = judged
         && let Some(copy) = copy_with_descriptors(overlay, &primary)?
         && let Some(raw) = take(overlay, gate, &copy, "the descriptors are those of a copy")?
@@ -162,6 +168,19 @@ pub(super) fn find(
         }
     }
     Err(no_superblock(overlay, &primary, &fault)?)
+}
+
+/// The copy of a superblock that makes sense by itself, but says what no program writes, if that copy
+/// does not: another first inode than 11, or in revision 0 inodes of another size than 128 bytes.
+fn usual_copy(overlay: &Overlay, primary: &RawSuperblock) -> Result<Option<Copy>> {
+    let is_usual = |raw: &RawSuperblock| match raw.s_rev_level.get() {
+        0 => matches!(raw.s_inode_size.get(), 0 | 128),
+        _ => raw.s_first_ino.get() == 11,
+    };
+    if is_usual(primary) {
+        return Ok(None);
+    }
+    Ok(copies::best(overlay, Some(primary))?.filter(|it| is_usual(&it.raw)))
 }
 
 /// The copy with which more of the descriptors make sense than with the first superblock:

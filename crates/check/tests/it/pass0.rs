@@ -223,6 +223,9 @@ fn a_lost_superblock_is_taken_from_a_copy() {
     expect("ext4-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x61] ^= 0x20);
     // Every file below it was a reserved inode, and cleared.
     expect("noflex-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x54] ^= 0x20);
+    expect("ext3-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x54] ^= 0x20);
+    // Nor are there inodes of this size in a filesystem of revision 0.
+    expect("ext3-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x4C] = 0);
     expect("noflex-1k", &["superblock-copies"], |it| {
         let at = (1 + 2048) * 1024;
         it.bytes[at..at + 1024].fill(0);
