@@ -1,7 +1,7 @@
 //! Pass 5: bitmaps and counts of the groups against what the passes before found in use.
 
 use crate::{
-    Pass, Place, Problem, Result,
+    Error, Pass, Place, Problem, Result,
     bits::Bits,
     part::Part,
     problem::pass5::{
@@ -205,8 +205,11 @@ fn compare(session: &mut Session<'_, '_>, kind: &Kind, map: &Map, own: &[u8]) ->
         session.descs[index].flags.remove(kind.flag);
         bits
     } else {
-        let Ok(bits) = session.image.read(map.at) else { return Ok(()) };
-        bits
+        match session.image.read(map.at) {
+            // It has no place.
+            Err(Error::Outside(_)) => return Ok(()),
+            other => other?,
+        }
     };
     let mut is_changed = is_uninit;
     is_changed |= check_sum(session, kind, map, &bits, is_uninit)?;

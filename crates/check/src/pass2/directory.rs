@@ -39,7 +39,7 @@ pub(crate) fn check<'a>(
     for run in &known.runs {
         let mut left = *run;
         while left.blocks.len > 0 {
-            let read = window.read(view.image, left.blocks);
+            let read = window.read(view.image, left.blocks)?;
             let n = (read.len() / size.len()) as u64;
             let places = (left.lblk..).zip(left.blocks.iter());
             for ((lblk, blk), bytes) in places.zip(read.chunks_exact_mut(size.len())) {

@@ -1,7 +1,7 @@
 //! The blocks of directories as they are read: many of one directory at once, and those of small
 //! directories that lie near each other together.
 
-use crate::image::Image;
+use crate::{Error, Result, image::Image};
 use ext4_units::{BlockNr, BlockRange};
 
 /// Bytes that are read at once.
@@ -41,25 +41,32 @@ impl Window {
             all = Some(joined);
         }
         if let Some(all) = all {
-            self.fill(image, all);
+            // What cannot be read now is read again, one by one.
+            let _ = self.fill(image, all);
         }
     }
 
-    /// The first blocks of a run, as many as are at hand or can be read at once. What cannot be read at
-    /// all is zeros, which hold no names.
-    pub(super) fn read(&mut self, image: &Image, run: BlockRange) -> &mut [u8] {
+    /// The first blocks of a run, as many as are at hand or can be read at once. What is outside of the
+    /// device is zeros, which hold no names.
+    ///
+    /// # Errors
+    /// [`Error::Device`]: a block that cannot be read is not damaged, and its names are not gone.
+    pub(super) fn read(&mut self, image: &Image, run: BlockRange) -> Result<&mut [u8]> {
         let size = image.size;
-        if !self.holds(image, run.start)
-            && !self.fill(image, BlockRange::new(run.start, run.len.min(READ >> size.bits())))
-            && !self.fill(image, BlockRange::new(run.start, 1))
-        {
-            self.start = run.start;
-            self.bytes.resize(size.len(), 0);
+        let many = BlockRange::new(run.start, run.len.min(READ >> size.bits()));
+        if !self.holds(image, run.start) && self.fill(image, many).is_err() {
+            match self.fill(image, BlockRange::new(run.start, 1)) {
+                Err(Error::Outside(_)) => {
+                    self.start = run.start;
+                    self.bytes.resize(size.len(), 0);
+                }
+                other => other?,
+            }
         }
         let from = usize::try_from((run.start.0 - self.start.0) << size.bits()).unwrap_or(0);
         let len = usize::try_from(run.len << size.bits()).unwrap_or(usize::MAX);
         let to = from.saturating_add(len).min(self.bytes.len());
-        &mut self.bytes[from..to]
+        Ok(&mut self.bytes[from..to])
     }
 
     fn holds(&self, image: &Image, blk: BlockNr) -> bool {
@@ -67,13 +74,13 @@ impl Window {
         (self.start.0..self.start.0 + n).contains(&blk.0)
     }
 
-    /// Whether the blocks could be read; there is nothing in the window if not.
-    fn fill(&mut self, image: &Image, run: BlockRange) -> bool {
+    /// Reads blocks; there is nothing in the window when they cannot be read.
+    fn fill(&mut self, image: &Image, run: BlockRange) -> Result<()> {
         self.start = run.start;
-        let is_read = image.read_run_into(run, &mut self.bytes).is_ok();
-        if !is_read {
+        let result = image.read_run_into(run, &mut self.bytes);
+        if result.is_err() {
             self.bytes.clear();
         }
-        is_read
+        result
     }
 }

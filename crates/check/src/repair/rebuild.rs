@@ -174,7 +174,14 @@ impl File<'_, '_, '_> {
         for (lblk, block) in (0_u32..).zip(&built.blocks) {
             let lblock = LogicalBlock(lblk);
             let is_plain = self.session.geo.cluster_ratio_bits == 0;
-            let added = if is_same && is_plain { None } else { self.add_block(lblock).ok() };
+            let added = if is_same && is_plain {
+                None
+            } else {
+                match self.add_block(lblock) {
+                    Err(Error::NoSpace(_)) => None,
+                    other => Some(other?),
+                }
+            };
             let blk = if let Some(blk) = added {
                 blk
             } else {
