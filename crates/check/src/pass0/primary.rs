@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Error, Options, Place, Result,
     gate::Gate,
-    problem::pass0::{SUPERBLOCK_CHECKSUM, SUPERBLOCK_DAMAGED, TOO_MANY_INODES},
+    problem::pass0::{SUPERBLOCK_BIT, SUPERBLOCK_CHECKSUM, SUPERBLOCK_DAMAGED, TOO_MANY_INODES},
 };
 use ext4_blockdev::{BlockDevice, Overlay};
 use ext4_ondisk::{
@@ -17,6 +17,7 @@ use ext4_ondisk::{
     superblock::{RawSuperblock, Superblock},
 };
 use ext4_units::GroupNr;
+use std::mem::offset_of;
 use zerocopy::IntoBytes as _;
 
 /// Most fields that are made right one by one; with more the whole is not worth it.
@@ -131,6 +132,11 @@ pub(super) fn find(
         return Err(Error::NoSuperblock(format!("the device has only {len} bytes")));
     };
     let judged = judge(&primary, overlay.len());
+    if judged.is_err()
+        && let Some(raw) = set_one_bit(overlay, gate, &primary)?
+    {
+        return Ok(raw);
+    }
     if judged.is_ok()
         && let Some(copy) = usual_copy(overlay, &primary)?
         && let Some(raw) = take(overlay, gate, &copy, "a copy has the usual inodes")?
@@ -168,6 +174,35 @@ pub(super) fn find(
         }
     }
     Err(no_superblock(overlay, &primary, &fault)?)
+}
+
+/// The superblock with the one bit the other way with which its checksum is right, if there is such a bit
+/// and that is wanted: of 8,160 bits none does by chance what 32 bits of checksum ask for.
+fn set_one_bit(
+    overlay: &Overlay,
+    gate: &mut Gate<'_>,
+    primary: &RawSuperblock,
+) -> Result<Option<RawSuperblock>> {
+    let mut raw = primary.clone();
+    for nr in 0..8 * offset_of!(RawSuperblock, s_checksum) {
+        let (at, bit) = (nr / 8, 1 << (nr % 8));
+        raw.as_mut_bytes()[at] ^= bit;
+        if raw.has_checksum()
+            && raw.s_checksum.get() == raw.checksum()
+            && judge(&raw, overlay.len()).is_ok()
+        {
+            let place = Place::what("superblock").at_offset(at);
+            let (found, expected) = (primary.as_bytes()[at], raw.as_bytes()[at]);
+            let (found, expected) = (format!("{found:#04x}"), format!("{expected:#04x}"));
+            if !gate.fix(&SUPERBLOCK_BIT, place, found, expected)? {
+                return Ok(None);
+            }
+            put(overlay, &mut raw)?;
+            return Ok(Some(raw));
+        }
+        raw.as_mut_bytes()[at] ^= bit;
+    }
+    Ok(None)
 }
 
 /// The copy of a superblock that makes sense by itself, but says what no program writes, if that copy

@@ -24,6 +24,9 @@ super::problems! {
         "The superblock cannot be believed: it is none, a field is impossible, or its checksum is \
          wrong. One of the copies that a filesystem has in several groups takes its place, with \
          the counts and times worked out again.";
+    SUPERBLOCK_BIT: "superblock-bit", None, Critical, Stop,
+        "one bit of the superblock is wrong", "set it right",
+        "With this bit the other way the checksum is right and all fields make sense.";
     SUPERBLOCK_CHECKSUM: "superblock-checksum", None, Critical, Stop,
         "the superblock's checksum is wrong", "renew it",
         "All fields make sense, and agree with a copy of the superblock if there is one.";

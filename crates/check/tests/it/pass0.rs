@@ -220,9 +220,9 @@ fn a_lost_superblock_is_taken_from_a_copy() {
     expect("ext4-1k", &["superblock-damaged"], zero);
     expect("ext4-4k", &["superblock-checksum"], |it| it.bytes[1024 + 0x3FC] ^= 1);
     // By another seed nothing that has a checksum would be right.
-    expect("ext4-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x61] ^= 0x20);
+    expect("ext4-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x61] ^= 0x21);
     // Every file below it was a reserved inode, and cleared.
-    expect("noflex-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x54] ^= 0x20);
+    expect("noflex-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x54] ^= 0x30);
     expect("ext3-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x54] ^= 0x20);
     // Nor are there inodes of this size in a filesystem of revision 0.
     expect("ext3-1k", &["superblock-damaged"], |it| it.bytes[1024 + 0x4C] = 0);
@@ -230,6 +230,18 @@ fn a_lost_superblock_is_taken_from_a_copy() {
         let at = (1 + 2048) * 1024;
         it.bytes[at..at + 1024].fill(0);
     });
+}
+
+/// A filesystem of one group has no copy; what a field says that is wrong would be believed.
+#[test]
+fn a_bit_of_the_superblock_is_set_right_by_its_checksum() {
+    let Some(image) = sound("ext4-4k", "") else { return };
+    // Blocks, inodes of a group, first inode, size of inodes, a feature, the UUID, one of the last bytes.
+    for at in [0x06, 0x28, 0x54, 0x58, 0x61, 0x68, 0x3F0] {
+        let flipped = damaged(&image, |it| it.bytes[1024 + at] ^= 0x10);
+        let mended = expect_of(&flipped, &[], &["superblock-bit"]);
+        assert_eq!(mended.bytes()[1024 + at], image.bytes()[1024 + at], "byte {at:#x}");
+    }
 }
 
 #[test]
