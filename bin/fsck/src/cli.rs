@@ -27,8 +27,8 @@ pub struct Args {
     #[arg(short = 'y', long, conflicts_with = "preen")]
     pub yes: bool,
 
-    /// Repair unattended what needs no decision, and stop at what does; a clean filesystem is left
-    /// alone
+    /// Repair unattended what needs no decision, and stop at what does; a filesystem that is clean,
+    /// once its journal is replayed, is left alone
     #[arg(short = 'p', long, visible_short_alias = 'a')]
     pub preen: bool,
 

@@ -21,11 +21,17 @@ pub(crate) struct Summary {
     pub(crate) blocks: [u64; 2],
 }
 
-/// The superblock's own word at `now`, in seconds since 1970; `None` when it cannot be believed.
-pub(crate) fn summary(device: &dyn BlockDevice, now: u64) -> Option<Summary> {
+/// The superblock, in both shapes; `None` when it cannot be believed.
+fn superblock(device: &dyn BlockDevice) -> Option<(RawSuperblock, Superblock)> {
     let mut raw = RawSuperblock::new_zeroed();
     device.read_at(RawSuperblock::OFFSET, raw.as_mut_bytes()).ok()?;
     let sb = Superblock::decode(&raw).ok()?;
+    Some((raw, sb))
+}
+
+/// The superblock's own word at `now`, in seconds since 1970; `None` when it cannot be believed.
+pub(crate) fn summary(device: &dyn BlockDevice, now: u64) -> Option<Summary> {
+    let (raw, sb) = superblock(device)?;
     let inodes = u64::from(sb.inodes_count);
     Some(Summary {
         due: due(&raw, &sb, now),
@@ -61,16 +67,33 @@ fn due(raw: &RawSuperblock, sb: &Superblock, now: u64) -> Option<String> {
     }
 }
 
+/// Whether the log holds, or may hold, what is not yet home: the power was cut.
+fn is_in_use(device: &dyn BlockDevice) -> bool {
+    superblock(device).is_some_and(|(_raw, sb)| sb.features.has_incompat(Incompat::RECOVER))
+}
+
+/// What recovery met that a power cut does not leave.
+fn doubt(report: &ext4_fs::Report, scope: Scope) -> Option<String> {
+    let why = if report.mended_superblock {
+        "the superblock was torn"
+    } else if report.discarded_log {
+        "the journal held transactions that nobody asked for"
+    } else if report.dropped_list.is_some() || (report.orphans_left && scope != Scope::Replay) {
+        "there are orphans"
+    } else if report.has_errors {
+        "errors are on record"
+    } else {
+        return None;
+    };
+    Some(why.to_owned())
+}
+
 /// Whether the log is on another device and holds what is not yet home: without it nothing of what is
 /// here can be judged, and a repair would lose what is there.
 pub(crate) fn needs_other_device(device: &dyn BlockDevice) -> bool {
-    let mut raw = RawSuperblock::new_zeroed();
-    let is_read = device.read_at(RawSuperblock::OFFSET, raw.as_mut_bytes()).is_ok();
-    is_read
-        && Superblock::decode(&raw).is_ok_and(|sb| {
-            matches!(sb.journal, JournalPlace::Device(_))
-                && sb.features.has_incompat(Incompat::RECOVER)
-        })
+    superblock(device).is_some_and(|(_raw, sb)| {
+        matches!(sb.journal, JournalPlace::Device(_)) && sb.features.has_incompat(Incompat::RECOVER)
+    })
 }
 
 /// What recovery did, in memory or for good.
@@ -82,6 +105,8 @@ pub(crate) struct Recovery {
     steps: Vec<Scope>,
     /// Why it did not come to its end.
     pub(crate) failure: Option<String>,
+    /// Why what it left is to be checked: it met more than a power cut leaves.
+    pub(crate) doubt: Option<String>,
 }
 
 /// A filesystem in memory, over what is on its devices.
@@ -119,6 +144,7 @@ pub(crate) fn recover(
         journal: journal.map(|it| Overlay::new(Arc::clone(it))),
     };
     let mut recovery = Recovery::default();
+    let was_in_use = is_in_use(&**device);
     for &scope in scopes {
         let InMemory { filesystem, journal } = best.fork();
         let filesystem = Arc::new(filesystem);
@@ -126,10 +152,15 @@ pub(crate) fn recover(
         let as_device: Arc<dyn BlockDevice> = Arc::clone(&filesystem) as _;
         let as_journal = journal.clone().map(|it| it as Arc<dyn BlockDevice>);
         match step(&as_device, as_journal, now, scope) {
-            // Totals alone are for the check to tell of.
-            Ok(report)
-                if ext4_fs::Report { corrected_counts: false, ..report.clone() }.is_clean() => {}
             Ok(report) => {
+                recovery.doubt = recovery.doubt.or_else(|| doubt(&report, scope));
+                // Totals alone are for the check to tell of. Not so where the power was cut: the kernel
+                // keeps them only when it unmounts, and even an empty log is to be marked as replayed.
+                let is_calm =
+                    ext4_fs::Report { corrected_counts: false, ..report.clone() }.is_clean();
+                if is_calm && !was_in_use {
+                    continue;
+                }
                 recovery.transactions += report.replayed.as_ref().map_or(0, |it| it.transactions);
                 recovery.orphans += report.orphans.len() as u64;
                 best = InMemory {

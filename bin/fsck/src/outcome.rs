@@ -19,7 +19,7 @@ pub struct Outcome {
     pub image: String,
     /// Whether nothing was written.
     pub dry_run: bool,
-    /// Whether the superblock said that all is well, and nothing was looked at.
+    /// Whether the superblock said that all is well, after recovery, and nothing more was looked at.
     pub skipped: bool,
     /// Whether nothing was done but to replay the journal (`-E journal_only`).
     pub only_replayed: bool,
@@ -242,7 +242,9 @@ impl Outcome {
             if self.is_bad() || self.cleaned_orphans > 0 {
                 exit |= Exit::UNCORRECTED;
             }
-        } else if self.fixed > 0 || self.has_recovered() || self.has_improved() {
+        } else if self.fixed > 0 || (self.has_recovered() && !self.skipped) || self.has_improved() {
+            // Where recovery is all that an unattended run did, nothing was wrong, as with e2fsck: a boot
+            // script need not take every power cut for a repair.
             exit |= Exit::CORRECTED;
         }
         if self.left > 0 || self.stopped_by.is_some() {

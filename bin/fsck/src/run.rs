@@ -74,9 +74,6 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let scopes =
         if args.has(Extended::JournalOnly) { filesystem::REPLAY } else { filesystem::BOTH };
     let (recovered, recovery) = filesystem::recover(&device, journal.as_ref(), now, scopes);
-    if args.preen && !args.is_forced() && run.may_skip(&*device, &recovery, now, &mut outcome) {
-        return run.show(outcome);
-    }
     outcome.replayed_transactions = recovery.transactions;
     outcome.cleaned_orphans = recovery.orphans;
     outcome.recovery_failed.clone_from(&recovery.failure);
@@ -95,6 +92,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let case = Case { device, journal, recovered, recovery, options, plan };
     if args.has(Extended::JournalOnly) {
         return run.replay(&case, outcome);
+    }
+    if args.preen && !args.is_forced() && run.may_skip(&case) {
+        return run.skip(&case, outcome);
     }
     run.check(&case, &Arc::new(filesystem), outcome)
 }
@@ -156,23 +156,26 @@ impl Run<'_> {
         Ok(Arc::new(device))
     }
 
-    /// Whether the filesystem says that it is in order, so that an unattended run need not look. What
-    /// recovery cannot open, descriptors or the journal, is not believed: a mount would refuse it too.
-    fn may_skip(
-        &self,
-        device: &dyn BlockDevice,
-        recovery: &Recovery,
-        now: u64,
-        outcome: &mut Outcome,
-    ) -> bool {
-        let Some(summary) = filesystem::summary(device, now) else { return false };
-        if let Some(why) = summary.due.as_ref().or(recovery.failure.as_ref()) {
-            self.report.note(format_args!("{}: checked, because {why}", self.name));
+    /// Whether the filesystem says that it is in order, so that an unattended run need not look: as it
+    /// is after recovery, for that is what a journal is there for. What recovery cannot open,
+    /// descriptors or the journal, is not believed: a mount would refuse it too.
+    fn may_skip(&self, Case { recovered, recovery, options, .. }: &Case) -> bool {
+        let Some(summary) = filesystem::summary(&recovered.filesystem, options.now) else {
             return false;
+        };
+        let due = recovery.failure.as_ref().or(recovery.doubt.as_ref()).or(summary.due.as_ref());
+        if let Some(why) = due {
+            self.report.note(format_args!("{}: checked, because {why}", self.name));
         }
+        due.is_none()
+    }
+
+    /// Nothing but recovery, where the filesystem says that it is in order after that.
+    fn skip(&self, case: &Case, mut outcome: Outcome) -> Result<Exit, Failure> {
+        self.recover(case)?;
         outcome.skipped = true;
-        outcome.take_counts(Some(summary));
-        true
+        outcome.take_counts(filesystem::summary(&case.recovered.filesystem, case.options.now));
+        self.show(outcome)
     }
 
     fn check(
@@ -257,16 +260,21 @@ impl Run<'_> {
         if let Some(why) = outcome.recovery_failed {
             return Err(Failure::damage(why).at(&self.name));
         }
+        self.recover(case)?;
+        outcome.only_replayed = true;
+        outcome.take_counts(filesystem::summary(&case.recovered.filesystem, case.options.now));
+        self.show(outcome)
+    }
+
+    /// Writes what recovery did, and no more.
+    fn recover(&self, case: &Case) -> Result<(), Failure> {
         let InMemory { filesystem, journal } = &case.recovered;
         let checked = ext4_check::Outcome::default();
         let journal = journal.as_ref();
         let repair =
             Repair { case, overlay: filesystem, journal, checked: &checked, tells_way: true };
         self.compare(&repair)?;
-        self.finish(&repair)?;
-        outcome.only_replayed = true;
-        outcome.take_counts(filesystem::summary(filesystem, case.options.now));
-        self.show(outcome)
+        self.finish(&repair)
     }
 
     /// Compares a repair with the plan that is to be carried out, if one is.

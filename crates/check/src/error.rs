@@ -16,7 +16,10 @@ pub enum Error {
     #[error("no superblock: {0}")]
     NoSuperblock(String),
     /// The device ends before the filesystem does, and nothing may be changed then.
-    #[error("the filesystem has {blocks} blocks, but its device only {device}")]
+    #[error(
+        "the filesystem has {blocks} blocks, but its device only {device}; \
+             lengthen a copy of it (truncate -s) to check what is there"
+    )]
     TooShort {
         /// Blocks of the filesystem.
         blocks: u64,

@@ -63,6 +63,49 @@ fn a_clean_mark_is_not_believed_where_a_mount_would_fail() {
 }
 
 #[test]
+fn after_a_power_cut_the_journal_is_enough() {
+    // An empty log of a mounted filesystem, and totals as the kernel leaves them.
+    let Some(image) = changed(
+        "feature needs_recovery\nssv free_blocks_count 7\nssv free_inodes_count 9\nssv state 1\n",
+    ) else {
+        return;
+    };
+    let out = Scratch::new(&image).run(&["-n"]);
+    expect(&out, 0);
+    assert!(out.text().contains(": clean, "), "{}", out.text());
+    for options in [&["-p"][..], &["-p", "-f"], &["-y"]] {
+        let scratch = Scratch::new(&image);
+        let out = scratch.run(options);
+        expect(&out, 0);
+        assert_eq!(out.text().lines().count(), 1, "{options:?}: {}", out.text());
+        assert!(scratch.is_clean(), "{options:?}");
+        let before = scratch.bytes();
+        expect(&scratch.run(options), 0);
+        assert!(options != ["-p"] || before == scratch.bytes(), "a second run writes");
+    }
+}
+
+#[test]
+fn orphans_of_a_power_cut_are_no_repair_and_damage_behind_the_journal_is_one() {
+    // The inode of /a, unlinked while it was open.
+    let orphan = "unlink /a\nsif <12> links_count 0\nsif <12> dtime 0\nssv last_orphan 12\n";
+    let Some(image) = changed(orphan) else { return };
+    let scratch = Scratch::new(&image);
+    let out = scratch.run(&["-p", "--json"]);
+    expect(&out, 0);
+    let told: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&told["cleaned_orphans"], &told["skipped"]), (&1.into(), &true.into()), "{told:#}");
+    assert!(scratch.is_clean());
+    expect(&Scratch::new(&image).run(&["-p", "-f"]), 1);
+    expect(&Scratch::new(&image).run(&["-n"]), 4);
+    // Errors on record are not forgotten for the journal's sake.
+    let Some(image) = changed("feature needs_recovery\nsetb 5000 9\nssv state 3\n") else { return };
+    let out = Scratch::new(&image).run(&["-p"]);
+    expect(&out, 1);
+    assert!(out.text().contains("checked, because errors are on record"), "{}", out.text());
+}
+
+#[test]
 fn no_run_asks_for_a_reboot() {
     let Some(image) = damaged() else { return };
     for options in [&["-n"][..], &["-p"], &["-p", "-f"], &["-y"], &["-y", "-D"]] {
