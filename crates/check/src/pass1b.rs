@@ -2,7 +2,7 @@
 //! is found out, and all but one get copies.
 
 use crate::{
-    Pass, Place, Result,
+    Error, Pass, Place, Result,
     facts::{Runs, add_run},
     pieces::{Piece, What, pieces},
     problem::pass1::{SHARED, SHARED_LEFT},
@@ -85,11 +85,15 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
         if nr % 1024 == 0 {
             session.gate.progress(Pass::One, nr, inodes.len())?;
         }
-        let Ok(bytes) = session.read_inode(ino) else { continue };
+        let bytes = match session.read_inode(ino) {
+            Err(fault @ Error::Device(_)) => return Err(fault),
+            Err(_) => continue,
+            Ok(bytes) => bytes,
+        };
         let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { continue };
         let is_special = !session.geo.is_ordinary_inode(ino);
         let mut is_sharer = false;
-        for (cluster, what) in claims(&pieces(&session.image, &session.geo, &inode), bits) {
+        for (cluster, what) in claims(&pieces(&session.image, &session.geo, &inode)?, bits) {
             let Some(it) = owners.get_mut(&cluster) else { continue };
             // Of the filesystem's own files the first one keeps it: bad blocks stay where they are.
             // The blocks of the resize inode are the filesystem's own.
@@ -134,7 +138,7 @@ fn share(
 ) -> Result<()> {
     let bytes = session.read_inode(ino)?;
     let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { return Ok(()) };
-    let pieces = pieces(&session.image, &session.geo, &inode);
+    let pieces = pieces(&session.image, &session.geo, &inode)?;
     let (mut n, mut others) = (0_u64, BTreeSet::new());
     for (cluster, what) in claims(&pieces, session.geo.cluster_ratio_bits) {
         if what != What::Attributes && left.get(&cluster).is_some_and(|n| *n > 1) {

@@ -1,7 +1,7 @@
 //! Everything an inode has: blocks of contents, blocks of its map, its block of attributes. What does
 //! not hold together is left out, so that also an inode can be asked that nobody has checked.
 
-use crate::image::Image;
+use crate::{Error, Result, image::Image};
 use ext4_ondisk::{
     extent::{Extent, Index, MAGIC, MAX_DEPTH, RawExtent, RawExtentHeader, RawExtentIdx},
     geometry::Geometry,
@@ -32,33 +32,36 @@ pub(crate) enum What {
 
 /// All pieces of an inode that pass 1 let pass, contents in the order of the file. Each block of its map
 /// is a block of the device, and gone to once.
-pub(crate) fn pieces(image: &Image, geo: &Geometry, inode: &Inode) -> Vec<Piece> {
+pub(crate) fn pieces(image: &Image, geo: &Geometry, inode: &Inode) -> Result<Vec<Piece>> {
     let (mut all, mut nodes_left) = (Vec::new(), image.n_blocks());
-    walk(image, geo, inode, &mut nodes_left, &mut |it| all.push(it));
-    all
+    walk(image, geo, inode, &mut nodes_left, &mut |it| all.push(it))?;
+    Ok(all)
 }
 
 /// Goes to all pieces of an inode. Each block of its map costs one of `nodes_left`; with none left the
 /// rest is not gone to.
+///
+/// # Errors
+/// The device's, where it did not give a block of the map: what is below it was not gone to.
 pub(crate) fn walk(
     image: &Image,
     geo: &Geometry,
     inode: &Inode,
     nodes_left: &mut u64,
     visit: &mut dyn FnMut(Piece),
-) {
-    let mut walk = Walk { image, geo, nodes_left, visit };
+) -> Result<()> {
+    let mut walk = Walk { image, geo, nodes_left, visit, fault: None };
     if let Some(acl) = inode.file_acl {
         walk.add(What::Attributes, acl, 1);
     }
-    if !has_map(inode) {
-        return;
+    if has_map(inode) {
+        if inode.flags.contains(InodeFlags::EXTENTS) {
+            walk.node(&inode.i_block, MAX_DEPTH);
+        } else {
+            walk.pointers(&inode.i_block);
+        }
     }
-    if inode.flags.contains(InodeFlags::EXTENTS) {
-        walk.node(&inode.i_block, MAX_DEPTH);
-    } else {
-        walk.pointers(&inode.i_block);
-    }
+    walk.fault.map_or(Ok(()), |it| Err(it.into()))
 }
 
 /// Whether an inode has a map: its contents are neither inside it nor none at all.
@@ -77,6 +80,8 @@ struct Walk<'w> {
     geo: &'w Geometry,
     nodes_left: &'w mut u64,
     visit: &'w mut dyn FnMut(Piece),
+    /// Why the device did not give a block of the map: what is below it is not known then.
+    fault: Option<ext4_blockdev::Error>,
 }
 
 impl Walk<'_> {
@@ -92,7 +97,14 @@ impl Walk<'_> {
     /// The contents of a block of the map, if there is any and it may still be read.
     fn read(&mut self, blk: BlockNr) -> Option<Vec<u8>> {
         *self.nodes_left = self.nodes_left.checked_sub(1)?;
-        self.image.read(blk).ok()
+        match self.image.read(blk) {
+            Ok(block) => Some(block),
+            Err(Error::Device(fault)) => {
+                self.fault = Some(fault);
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     /// A node of an extent tree, at most `depth` levels high: each level is one less, so that no circle

@@ -145,7 +145,7 @@ impl<'s> Directories<'s> {
                 room = room.saturating_sub(it.len);
                 runs.push((lblk, BlockRange::new(it.start, it.len)));
             }
-        });
+        })?;
         for (first, run) in runs {
             for (lblk, blk) in (first..).zip(run.iter()) {
                 let Some(left) = self.blocks_left.checked_sub(1) else { return Ok(()) };

@@ -99,7 +99,7 @@ pub fn survey(overlay: &Overlay, options: &Options, answers: &mut dyn Answers) -
     pass1::run(&mut session)?;
     let mut survey = Survey { free: free(&session), ..Survey::default() };
     if let Ok(inode) = open(&session, InodeNr::BAD_BLOCKS) {
-        let all = pieces(&session.image, &session.geo, &inode);
+        let all = pieces(&session.image, &session.geo, &inode)?;
         let blocks = all.iter().filter(|it| matches!(it.what, What::Contents { .. }));
         survey.bad_blocks = blocks.map(|it| it.len).sum();
     }
@@ -116,7 +116,7 @@ pub fn survey(overlay: &Overlay, options: &Options, answers: &mut dyn Answers) -
         }
         let Ok(inode) = open(&session, ino) else { continue };
         survey.count(&inode, session.facts.links_of(ino));
-        survey.look(&session, ino, &inode);
+        survey.look(&session, ino, &inode)?;
     }
     Ok(survey)
 }
@@ -157,9 +157,9 @@ impl Survey {
     }
 
     /// Looks at an inode's map.
-    fn look(&mut self, session: &Session<'_, '_>, ino: InodeNr, inode: &Inode) {
+    fn look(&mut self, session: &Session<'_, '_>, ino: InodeNr, inode: &Inode) -> Result<()> {
         if !has_map(inode) {
-            return;
+            return Ok(());
         }
         let is_tree = inode.flags.contains(InodeFlags::EXTENTS);
         if is_tree {
@@ -175,7 +175,7 @@ impl Survey {
         let is_directory = inode.file_type() == FileType::Directory;
         let (mut end, mut n_breaks) = (None, 0_u64);
         let mut last: Option<usize> = None;
-        for piece in pieces(&session.image, &session.geo, inode) {
+        for piece in pieces(&session.image, &session.geo, inode)? {
             let lblk = match piece.what {
                 What::Contents { lblk, .. } => Some(lblk),
                 // Between the blocks of the file there is room for those of its map.
@@ -199,6 +199,7 @@ impl Survey {
             }
         }
         self.discontiguous[usize::from(is_directory)] += u64::from(n_breaks > 0);
+        Ok(())
     }
 
     /// Keeps a place, and says where.

@@ -5,7 +5,7 @@ use super::{Optimize, Optimized};
 use crate::{
     Pass, Result,
     pass1::{OldMap, convert, tree_blocks},
-    pieces::{What, has_map, pieces},
+    pieces::{Piece, What, has_map, pieces},
     session::Session,
 };
 use ext4_ondisk::{
@@ -36,7 +36,8 @@ pub(super) fn run(
         if !is_wanted || !has_map {
             continue;
         }
-        let Some(map) = map_of(session, &inode) else { continue };
+        let pieces = pieces(&session.image, &session.geo, &inode)?;
+        let Some(map) = map_of(&pieces) else { continue };
         let needed = tree_blocks(map.extents.len(), session.geo.block_size);
         if is_tree && needed >= map.nodes.len() {
             continue;
@@ -47,10 +48,11 @@ pub(super) fn run(
     Ok(())
 }
 
-/// What an inode maps, in as few extents as can be; `None` where an extent cannot say it.
-fn map_of(session: &Session<'_, '_>, inode: &Inode) -> Option<OldMap> {
+/// What an inode with these pieces maps, in as few extents as can be; `None` where an extent cannot say
+/// it.
+fn map_of(pieces: &[Piece]) -> Option<OldMap> {
     let mut map = OldMap::default();
-    for piece in pieces(&session.image, &session.geo, inode) {
+    for piece in pieces {
         match piece.what {
             What::Attributes => {}
             What::Node => map.nodes.push(piece.start),

@@ -18,7 +18,7 @@ impl Session<'_, '_> {
         if FileType::of_mode(raw.i_mode.get()) != FileType::Unknown
             && let Ok(inode) = Inode::decode_unverified(&bytes, ino, &self.format)
         {
-            for piece in pieces(&self.image, &self.geo, &inode) {
+            for piece in pieces(&self.image, &self.geo, &inode)? {
                 let known = self.facts.xattr_blocks.get(&piece.start);
                 if piece.what != What::Attributes || known.is_some_and(|it| it.found == 1) {
                     self.give_run(piece.start, piece.len);

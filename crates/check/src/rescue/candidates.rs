@@ -109,7 +109,7 @@ impl Search<'_> {
         if has_others {
             pieces::walk(&before.image, &before.geo, &inode, &mut budget.nodes, &mut |it| {
                 is_one = is_one || any(changed, it.start, it.len);
-            });
+            })?;
         }
         Ok(is_one)
     }

@@ -78,15 +78,16 @@ impl<'s> Contents<'s> {
     ) -> Self {
         let mut runs = Vec::new();
         let mut is_spent = false;
-        pieces::walk(&snapshot.image, &snapshot.geo, inode, &mut budget.nodes, &mut |it| {
-            if let What::Contents { lblk, unwritten: false } = it.what {
-                is_spent |= runs.len() == MOST_RUNS;
-                if runs.len() < MOST_RUNS {
-                    runs.push(Run { lblk, start: it.start, len: it.len });
+        let walked =
+            pieces::walk(&snapshot.image, &snapshot.geo, inode, &mut budget.nodes, &mut |it| {
+                if let What::Contents { lblk, unwritten: false } = it.what {
+                    is_spent |= runs.len() == MOST_RUNS;
+                    if runs.len() < MOST_RUNS {
+                        runs.push(Run { lblk, start: it.start, len: it.len });
+                    }
                 }
-            }
-        });
-        budget.is_spent |= is_spent || budget.nodes == 0;
+            });
+        budget.is_spent |= is_spent || budget.nodes == 0 || walked.is_err();
         let size = usize::try_from(inode.size).unwrap_or(usize::MAX);
         let is_short = inode.file_type() == FileType::Symlink && runs.is_empty();
         let inside = inline_contents(ino, inode)
