@@ -70,6 +70,9 @@ pub struct Outcome {
     /// Why the check did not come to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<String>,
+    /// With what the run ends that a device's error stopped; told besides.
+    #[serde(skip)]
+    pub failed: Option<Exit>,
     /// The exit code.
     pub exit_code: u8,
 }
@@ -236,6 +239,9 @@ impl Outcome {
 
     /// What a caller is told.
     pub fn exit(&self) -> Exit {
+        if let Some(exit) = self.failed {
+            return exit;
+        }
         let mut exit = Exit::OK;
         if self.dry_run {
             // A journal that is to be replayed is nothing wrong: it is there for that.
@@ -276,6 +282,9 @@ impl fmt::Display for Outcome {
         }
         if self.findings_not_listed > 0 {
             writeln!(f, "{image}: {} more", many(self.findings_not_listed, "finding"))?;
+        }
+        if self.failed.is_some() {
+            return write!(f, "{image}: not checked to the end, nothing was written");
         }
         if let Some(it) = &self.rescue {
             writeln!(f, "{image}: {it}")?;

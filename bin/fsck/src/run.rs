@@ -194,7 +194,7 @@ impl Run<'_> {
         let detail = self.args.timing > 1;
         outcome.timing = (self.args.timing > 0).then(|| person.watch.timing(detail));
         let terminal = person.failure.take();
-        if let Err(err @ Error::NeedsDecision(_)) = &result {
+        if let Err(err @ (Error::NeedsDecision(_) | Error::Device(_))) = &result {
             outcome.stopped_by = Some(err.to_string());
         }
         outcome.add(&checked);
@@ -212,7 +212,15 @@ impl Run<'_> {
                 outcome.take_counts(filesystem::summary(&case.recovered.filesystem, options.now));
                 (&case.recovered.filesystem, case.recovered.journal.as_ref())
             }
-            Err(err) => return Err(self.failure(&err)),
+            Err(err) => {
+                let failure = self.failure(&err);
+                // A device that fails says nothing against what was found before.
+                if outcome.stopped_by.is_some() {
+                    outcome.failed = Some(failure.exit());
+                    self.show(outcome)?;
+                }
+                return Err(failure);
+            }
         };
         let is_through = outcome.stopped_by.is_none();
         let wants_survey =

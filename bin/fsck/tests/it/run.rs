@@ -1,8 +1,11 @@
 //! Exit codes, what is printed, and that nothing depends on the number of threads.
 
-use crate::rig::{Scratch, damaged, expect, run, sound};
-use ext4_testkit::oracle;
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use crate::rig::{EXE, Scratch, damaged, expect, run, sound};
+use ext4_testkit::{
+    oracle::{self, Need, skip_without},
+    process,
+};
+use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 #[test]
 fn a_sound_filesystem_is_zero_and_not_changed() {
@@ -125,4 +128,36 @@ fn an_unattended_run_looks_when_a_check_is_due() {
     assert!(!skipped(&scratch), "years ago, one day is allowed");
     assert!(skipped(&scratch), "the last check was just now");
     assert!(scratch.is_clean());
+}
+
+/// A device that fails: what was found before is told all the same, and nothing is written.
+#[test]
+fn what_was_found_before_a_read_failed_is_told() {
+    if skip_without(&[Need::Strace]) {
+        return;
+    }
+    let Some(image) = damaged() else { return };
+    let mut most = 0;
+    for nth in (20..).step_by(20) {
+        let scratch = Scratch::new(&image);
+        let inject = format!("inject=pread64:error=EIO:when={nth}+");
+        let trace = ["-f", "-o", "/dev/null", "-e", "trace=pread64", "-e", &inject, EXE];
+        let options = ["-fy", "--json", "--threads", "1"];
+        let args = trace.iter().chain(&options).map(OsStr::new).chain([scratch.file.as_os_str()]);
+        let out = process::run("strace", args, &[], b"", Duration::from_mins(1)).unwrap();
+        if out.code == Some(1) {
+            break;
+        }
+        expect(&out, 8);
+        // Before the check and while a repair is written there is nothing to tell of findings.
+        if let Ok(told) = serde_json::from_slice::<serde_json::Value>(&out.stdout) {
+            assert!(scratch.bytes() == **image.bytes(), "something was written, read {nth}");
+            assert_eq!(told["exit_code"], 8);
+            assert!(told["stopped_by"].is_string());
+            let findings = told["findings"].as_array().unwrap();
+            assert!(findings.iter().all(|it| it["done"] == false));
+            most = most.max(findings.len());
+        }
+    }
+    assert!(most > 3, "{most} findings at the most");
 }
