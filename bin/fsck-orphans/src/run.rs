@@ -164,12 +164,12 @@ impl Run<'_> {
     }
 
     fn show(&self, outcome: &Outcome) -> Result<Exit, Failure> {
-        if self.report.is_json() {
-            self.report.show(outcome)?;
+        let told = if self.report.is_json() {
+            self.report.show(outcome)
         } else {
-            self.report.text(outcome.to_string().trim_end())?;
-        }
-        Ok(outcome.exit())
+            self.report.text(outcome.to_string().trim_end())
+        };
+        told.map(|()| outcome.exit()).map_err(|it| it.besides(outcome.exit()))
     }
 }
 

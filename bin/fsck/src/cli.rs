@@ -88,7 +88,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["no", "yes", "preen", "rollback"])]
     pub apply: Option<PathBuf>,
 
-    /// Threads that scan [default: as many as the machine has; the result is the same]
+    /// Threads that scan, 256 at most [default: as many as the machine has; the result is the same]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
 

@@ -3,6 +3,7 @@
 
 use ext4_cli::Failure;
 use std::{
+    fmt::Display,
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::Path,
@@ -32,6 +33,16 @@ pub(crate) fn create<E: From<io::Error>>(
         let _ = fs::remove_file(path);
     }
     made
+}
+
+/// Opens what was made so: a file, for anything else could keep the run waiting, or never end.
+pub(crate) fn open(path: &Path) -> Result<File, Failure> {
+    let failure = |err: &dyn Display| Failure::operational(err).at(path.display());
+    match fs::metadata(path) {
+        Ok(it) if !it.is_file() => Err(failure(&"not a regular file")),
+        Ok(_) => File::open(path).map_err(|err| failure(&err)),
+        Err(err) => Err(failure(&err)),
+    }
 }
 
 /// Makes the names in a folder durable.

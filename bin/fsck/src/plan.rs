@@ -86,9 +86,9 @@ impl Plan {
 
     /// Reads the file.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
-        let bytes =
-            std::fs::read(path).map_err(|err| Failure::operational(err).at(path.display()))?;
-        let plan: Self = serde_json::from_slice(&bytes).map_err(|err| {
+        let text = std::io::read_to_string(durable::open(path)?)
+            .map_err(|err| Failure::operational(err).at(path.display()))?;
+        let plan: Self = serde_json::from_str(&text).map_err(|err| {
             Failure::operational(format_args!("not a plan: {err}")).at(path.display())
         })?;
         if plan.version != VERSION {

@@ -20,9 +20,10 @@ use ext4_check::{
 };
 use ext4_cli::{Answer, CommonArgs, Exit, Failure, Prompt, Report, Stop, clock};
 use serde::Serialize;
-use std::{
-    cell::Cell, ffi::OsStr, fmt, fs::File, io::BufReader, ops::Range, path::Path, sync::Arc,
-};
+use std::{cell::Cell, ffi::OsStr, fmt, io::BufReader, ops::Range, path::Path, sync::Arc};
+
+/// Most threads that scan: no device has more for them to do.
+const MOST_THREADS: usize = 256;
 
 /// Runs the program.
 ///
@@ -81,7 +82,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let typed = args.superblock.map(|blk| (blk, args.block_size));
     let options = Options {
-        threads: args.threads.unwrap_or(threads).max(1),
+        threads: args.threads.unwrap_or(threads).clamp(1, MOST_THREADS),
         is_preen: args.preen,
         superblock: plan.as_ref().map_or(typed, |it| it.superblock),
         optimize: plan.as_ref().map_or_else(|| args.optimize(), |it| it.optimize),
@@ -357,7 +358,7 @@ impl Run<'_> {
     }
 
     fn roll_back(&self, path: &Path, device: &dyn BlockDevice) -> Result<Exit, Failure> {
-        let file = File::open(path).map_err(|err| Failure::operational(err).at(path.display()))?;
+        let file = durable::open(path)?;
         let written = undo::restore(&mut BufReader::new(file), device)
             .map_err(|err| Failure::operational(err).at(&self.name))?;
         let exit = Exit::CORRECTED;
@@ -365,7 +366,8 @@ impl Run<'_> {
             image: self.name.clone(),
             restored_bytes: written,
             exit_code: exit.code(),
-        })?;
+        })
+        .map_err(|it| it.besides(exit))?;
         Ok(exit)
     }
 
@@ -380,7 +382,7 @@ impl Run<'_> {
     fn show(&self, mut outcome: Outcome) -> Result<Exit, Failure> {
         let exit = outcome.exit();
         outcome.exit_code = exit.code();
-        self.tell(&outcome)?;
+        self.tell(&outcome).map_err(|it| it.besides(exit))?;
         Ok(exit)
     }
 

@@ -68,6 +68,14 @@ impl Failure {
         self
     }
 
+    /// The same failure of a run that had come to `exit` before: a result that cannot be printed is one
+    /// all the same.
+    #[must_use]
+    pub fn besides(mut self, exit: Exit) -> Self {
+        self.exit |= exit;
+        self
+    }
+
     /// The code to exit with.
     pub const fn exit(&self) -> Exit {
         self.exit

@@ -39,3 +39,21 @@ fn a_plan_does_not_replace_a_file() {
     assert_eq!(std::fs::read(scratch.path("plan")).unwrap(), b"mine");
     assert!(!is_there(&scratch.path("lost")), "there is a rescue folder for nothing");
 }
+
+#[test]
+fn plans_and_undo_files_are_files() {
+    let Some(image) = damaged() else { return };
+    let scratch = Scratch::new(&image);
+    let fifo = scratch.path("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    for option in ["--apply", "--rollback"] {
+        for name in ["@fifo", "/dev/zero", "/"] {
+            let out = scratch.run(&[option, name]);
+            expect(&out, 8);
+            let said = String::from_utf8_lossy(&out.stderr);
+            assert!(said.contains("not a regular file"), "{said}");
+        }
+    }
+    assert!(scratch.bytes() == **image.bytes());
+}

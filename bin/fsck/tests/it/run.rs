@@ -161,3 +161,33 @@ fn what_was_found_before_a_read_failed_is_told() {
     }
     assert!(most > 3, "{most} findings at the most");
 }
+
+/// A reader that goes away (`| head`) does not make a damaged filesystem a sound one, nor does a full disk
+/// a repair none.
+#[test]
+fn what_cannot_be_printed_is_in_the_exit_code_all_the_same() {
+    let Some(image) = damaged() else { return };
+    for (option, output, code) in [
+        ("-n", "| true", 4),
+        ("-n", "> /dev/full", 12),
+        ("-y", "| true", 1),
+        ("-y", "> /dev/full", 9),
+    ] {
+        let scratch = Scratch::new(&image);
+        let line = format!("(sleep 0.2; \"$0\" \"$@\"; echo $? >&2) {output}");
+        let args = ["-c", &line, EXE, option].map(OsStr::new);
+        let args = args.into_iter().chain([scratch.file.as_os_str()]);
+        let out = process::run("sh", args, &[], b"", Duration::from_mins(1)).unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(said.lines().last(), Some(&*code.to_string()), "{option} {output}: {said}");
+        assert_eq!(scratch.is_clean(), option == "-y");
+    }
+}
+
+#[test]
+fn any_number_of_threads_can_be_asked_for() {
+    let Some(image) = damaged() else { return };
+    for threads in ["0", "100000", "18446744073709551615"] {
+        expect(&Scratch::new(&image).run(&["-y", "--threads", threads]), 1);
+    }
+}
