@@ -12,7 +12,8 @@ use crate::{
 use ext4_ondisk::{
     extent::Extent,
     features::RoCompat,
-    inode::{FileType, Inode, InodeFlags},
+    inode::{FileType, Inode, InodeFlags, RawInode},
+    xattr,
 };
 use ext4_units::{BlockNr, InodeNr, LogicalBlock};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,9 @@ struct Owners {
     claims: usize,
     /// The first of these inodes: as many as are told.
     inodes: Vec<InodeNr>,
-    /// Somebody has it who keeps it: the filesystem, a file of its own, a block of attributes.
+    /// Inodes that have it as their block of attributes, which files make room for.
+    attributes: Vec<InodeNr>,
+    /// The filesystem has it, or a file of its own: they keep it.
     is_kept: bool,
 }
 
@@ -53,10 +56,17 @@ pub(crate) fn run(session: &mut Session<'_, '_>) -> Result<()> {
     let mut left: BTreeMap<u64, usize> = owners
         .iter()
         .map(|(cluster, it)| {
-            let is_single = it.claims == 1 && !it.is_kept;
-            (*cluster, if it.is_kept || is_single { usize::MAX } else { it.claims })
+            let has_keeper = it.is_kept || !it.attributes.is_empty();
+            let is_single = it.claims == 1 && !has_keeper;
+            (*cluster, if has_keeper || is_single { usize::MAX } else { it.claims })
         })
         .collect();
+    let mut moved = BTreeMap::new();
+    for owner in owners.values().filter(|it| it.is_kept) {
+        for &ino in &owner.attributes {
+            move_attributes(session, ino, &mut moved)?;
+        }
+    }
     for ino in inodes {
         share(session, ino, &owners, &mut left)?;
     }
@@ -98,8 +108,10 @@ fn owners(session: &mut Session<'_, '_>) -> Result<(BTreeMap<u64, Owners>, Vec<I
             // Of the filesystem's own files the first one keeps it: bad blocks stay where they are.
             // The blocks of the resize inode are the filesystem's own.
             let is_keeper = is_special && (!it.is_kept || ino == InodeNr::RESIZE);
-            if is_keeper || what == What::Attributes {
+            if is_keeper {
                 it.is_kept = true;
+            } else if what == What::Attributes {
+                it.attributes.push(ino);
             } else {
                 it.add(ino);
                 is_sharer = true;
@@ -127,6 +139,49 @@ fn claims(pieces: &[Piece], bits: u32) -> impl Iterator<Item = (u64, What)> {
         };
         (!is_known).then_some((cluster, piece.what))
     })
+}
+
+/// One inode whose block of attributes is the filesystem's, or a file's of its own: asks, and gives it a
+/// copy, the one that others with the same block have got.
+fn move_attributes(
+    session: &mut Session<'_, '_>,
+    ino: InodeNr,
+    moved: &mut BTreeMap<BlockNr, BlockNr>,
+) -> Result<()> {
+    let mut bytes = session.read_inode(ino)?;
+    let Ok(inode) = Inode::decode_unverified(&bytes, ino, &session.format) else { return Ok(()) };
+    let Some(old) = inode.file_acl else { return Ok(()) };
+    let place = Place::inode(ino).at_block(old);
+    if !session.fix(&SHARED, place.clone(), "the block of attributes, with the filesystem", "")? {
+        return Ok(());
+    }
+    let new = match moved.get(&old) {
+        Some(new) => Ok(*new),
+        None => copy_attributes(session, old),
+    };
+    match new {
+        Ok(new) => {
+            moved.insert(old, new);
+            let mut raw = RawInode::read(&bytes);
+            raw.i_file_acl_lo.set((new.0 & 0xFFFF_FFFF) as u32);
+            raw.l_i_file_acl_high.set((new.0 >> 32) as u16);
+            raw.write_to(&mut bytes);
+            session.write_inode(ino, &bytes)
+        }
+        Err(why) => session.tolerate(place, Err(why)),
+    }
+}
+
+/// Copies a block of attributes to a place of its own.
+fn copy_attributes(session: &mut Session<'_, '_>, old: BlockNr) -> Result<BlockNr> {
+    let new = session.take_cluster(old)?;
+    let mut block = session.image.read(old)?;
+    xattr::update_checksum(&mut block, new, session.sb.metadata_csum());
+    session.image.write(new, &block)?;
+    if let Some(known) = session.facts.xattr_blocks.remove(&old) {
+        session.facts.xattr_blocks.insert(new, known);
+    }
+    Ok(new)
 }
 
 /// One inode: asks, and gives it copies of what others still have too.

@@ -118,6 +118,25 @@ fn a_value_in_an_inode_is_one() {
     finds(&without, &["ea-inode-feature"]);
 }
 
+/// Both kept the block: the journal as one of its own, and the attributes, for which files make room.
+#[test]
+fn attributes_in_a_block_of_the_journal_are_moved() {
+    let Some(image) = image() else { return };
+    let old = word(&inode(&image, FILE), FILE_ACL);
+    let attributes = block(&image, old.into());
+    let journal = word(&inode(&image, 8), I_BLOCK + 12 + 8) + 900;
+    let there = with_attributes(
+        &with_block(&image, journal.into(), |it| it.copy_from_slice(&attributes)),
+        journal.into(),
+        |_| {},
+    );
+    let damaged = with_inode(&there, FILE, |it| set(it, FILE_ACL, journal));
+    let mended = finds(&damaged, &["shared-blocks"]);
+    let xattrs =
+        |image: &Image| View::new(image).unwrap().manifest().unwrap().0["file"].xattrs.clone();
+    assert_eq!(xattrs(&mended), xattrs(&image));
+}
+
 fn content(image: &Image) -> String {
     View::new(image).unwrap().manifest().unwrap().0["file"].content.clone()
 }
