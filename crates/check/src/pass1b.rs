@@ -164,7 +164,8 @@ fn move_attributes(
             moved.insert(old, new);
             let mut raw = RawInode::read(&bytes);
             raw.i_file_acl_lo.set((new.0 & 0xFFFF_FFFF) as u32);
-            raw.l_i_file_acl_high.set((new.0 >> 32) as u16);
+            // Block numbers have 48 bits.
+            raw.l_i_file_acl_high.set(u16::try_from(new.0 >> 32).unwrap_or(0));
             raw.write_to(&mut bytes);
             session.write_inode(ino, &bytes)
         }
