@@ -163,9 +163,7 @@ fn move_attributes(
         Ok(new) => {
             moved.insert(old, new);
             let mut raw = RawInode::read(&bytes);
-            raw.i_file_acl_lo.set((new.0 & 0xFFFF_FFFF) as u32);
-            // Block numbers have 48 bits.
-            raw.l_i_file_acl_high.set(u16::try_from(new.0 >> 32).unwrap_or(0));
+            raw.set_file_acl(new.0);
             raw.write_to(&mut bytes);
             session.write_inode(ino, &bytes)
         }

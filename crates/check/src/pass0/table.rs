@@ -13,6 +13,8 @@ use ext4_units::{BlockNr, BlockRange, GroupNr, InodeNr};
 const LEAST: u32 = 2;
 /// Most places where the first table could begin that are tried.
 const MOST_ROOTS: usize = 8;
+/// Bytes that are looked through for them: the whole group with blocks of up to 4 KiB.
+const SEARCHED: u64 = 128 << 20;
 /// The group with the root.
 const FIRST: GroupNr = GroupNr(0);
 
@@ -62,14 +64,15 @@ pub(super) fn is_lost(session: &Session<'_, '_>, group: GroupNr, desc: &GroupDes
     Ok(look_at(session, group, desc)?.good == 0)
 }
 
-/// Blocks of the first group that begin as its table does. Without checksums none: those of a
-/// filesystem inside a file look like that too.
+/// Blocks at the beginning of the first group that begin as its table does. Without checksums none:
+/// those of a filesystem inside a file look like that too.
 fn roots(session: &Session<'_, '_>) -> Result<Vec<BlockNr>> {
     let mut found = Vec::new();
     if session.sb.metadata_csum().is_none() {
         return Ok(found);
     }
-    for blk in session.geo.group_blocks(FIRST).iter() {
+    let searched = usize::try_from(SEARCHED >> session.geo.block_size.bits()).unwrap_or(usize::MAX);
+    for blk in session.geo.group_blocks(FIRST).iter().take(searched) {
         if blk.0 >= session.image.n_blocks() || found.len() == MOST_ROOTS {
             break;
         }

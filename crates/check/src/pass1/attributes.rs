@@ -107,8 +107,7 @@ impl Check<'_> {
         let mut block = self.world.image.read(blk)?;
         let place = Place::inode(self.ino).at_block(blk);
         let Some(attributes) = self.block_attributes(blk, &mut block)? else {
-            self.raw.i_file_acl_lo.set(0);
-            self.raw.l_i_file_acl_high.set(0);
+            self.raw.set_file_acl(0);
             self.is_dirty = true;
             return Ok(None);
         };

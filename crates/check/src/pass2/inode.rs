@@ -35,8 +35,7 @@ pub(crate) fn check(
         && !features.has_compat(Compat::EXT_ATTR)
         && ask(&FILE_ACL_REV0, place.clone(), acl_low.to_string(), "0".into())?
     {
-        raw.i_file_acl_lo.set(0);
-        raw.l_i_file_acl_high.set(0);
+        raw.set_file_acl(0);
         is_changed = true;
     }
     let mode = raw.i_mode.get();
@@ -74,8 +73,7 @@ pub(crate) fn check(
         && !view.is_block(BlockNr(acl))
         && ask(&FILE_ACL_RANGE, place.clone(), acl.to_string(), String::new())?
     {
-        raw.i_file_acl_lo.set(0);
-        raw.l_i_file_acl_high.set(0);
+        raw.set_file_acl(0);
         is_changed = true;
     }
     if file_type == FileType::Directory

@@ -1,7 +1,7 @@
 //! A device with a block that cannot be read: what it does not give is never taken for damage.
 
 use crate::kit::{Except, NOW, inode, with_inode};
-use ext4_blockdev::{BlockDevice, Limits, MemoryDevice, Overlay};
+use ext4_blockdev::{BlockDevice, Fault, FaultDevice, Limits, MemoryDevice, Op, Overlay};
 use ext4_check::{Error, Finding, Options, Outcome, Result, check};
 use ext4_testkit::image::{Image, Recipe};
 use std::{
@@ -13,22 +13,13 @@ use std::{
 /// Bytes of the blocks that are read, or not.
 const BLOCK: u64 = 1024;
 
-/// What a device does not give.
-#[derive(Clone, Copy, Debug)]
-enum Bad {
-    Nothing,
-    Block(u64),
-    /// What is read after so many reads.
-    After(usize),
-}
-
-/// A device that does not give everything.
+/// A device with a bad block.
 #[derive(Debug)]
 struct Device {
     inner: MemoryDevice,
-    bad: Bad,
-    /// Blocks that were read, and in how many reads.
-    seen: Mutex<(BTreeSet<u64>, usize)>,
+    bad: Option<u64>,
+    /// Blocks that were read.
+    seen: Mutex<BTreeSet<u64>>,
 }
 
 impl BlockDevice for Device {
@@ -46,18 +37,11 @@ impl BlockDevice for Device {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> ext4_blockdev::Result<()> {
         let blocks = offset / BLOCK..(offset + buf.len() as u64).div_ceil(BLOCK);
-        let mut seen = self.seen.lock().unwrap();
-        let is_bad = match self.bad {
-            Bad::Nothing => false,
-            Bad::Block(bad) => blocks.contains(&bad),
-            Bad::After(reads) => seen.1 >= reads,
-        };
-        if is_bad {
+        if self.bad.is_some_and(|it| blocks.contains(&it)) {
             let source = io::Error::other("a bad block");
             return Err(ext4_blockdev::Error::Read { offset, len: buf.len() as u64, source });
         }
-        seen.0.extend(blocks);
-        seen.1 += 1;
+        self.seen.lock().unwrap().extend(blocks);
         self.inner.read_at(offset, buf)
     }
 
@@ -74,15 +58,20 @@ impl BlockDevice for Device {
     }
 }
 
-/// A check of an image on such a device: its result, what it found, but for the paths, which are a help, and
-/// what it read.
-fn run(image: &Image, bad: Bad) -> (Result<()>, Vec<Finding>, (BTreeSet<u64>, usize)) {
-    let inner = MemoryDevice::new(image.bytes().to_vec());
-    let device = Arc::new(Device { inner, bad, seen: Mutex::default() });
-    let overlay = Arc::new(Overlay::new(Arc::clone(&device) as Arc<dyn BlockDevice>));
+/// A check of what is on a device: its result, and what it found, but for the paths, which are a help.
+fn run(device: Arc<dyn BlockDevice>) -> (Result<()>, Vec<Finding>) {
+    let overlay = Arc::new(Overlay::new(device));
     let mut outcome = Outcome::default();
     let result = check(&overlay, &Options::new(NOW), &mut Except(&[]), &mut outcome);
     let found = outcome.findings.iter().map(|it| Finding { path: None, ..it.clone() }).collect();
+    (result, found)
+}
+
+/// The same on a device with this bad block, and the blocks that were read.
+fn run_with(image: &Image, bad: Option<u64>) -> (Result<()>, Vec<Finding>, BTreeSet<u64>) {
+    let inner = MemoryDevice::new(image.bytes().to_vec());
+    let device = Arc::new(Device { inner, bad, seen: Mutex::default() });
+    let (result, found) = run(Arc::clone(&device) as _);
     let seen = device.seen.lock().unwrap().clone();
     (result, found, seen)
 }
@@ -91,10 +80,10 @@ fn run(image: &Image, bad: Bad) -> (Result<()>, Vec<Finding>, (BTreeSet<u64>, us
 /// that it does not tell of the whole image.
 #[track_caller]
 fn each_block_is_bad(image: &Image) {
-    let (result, expected, (seen, _)) = run(image, Bad::Nothing);
+    let (result, expected, seen) = run_with(image, None);
     result.unwrap();
     for bad in seen {
-        let (result, found, _) = run(image, Bad::Block(bad));
+        let (result, found, _) = run_with(image, Some(bad));
         assert!(matches!(result, Err(Error::Device(_))), "block {bad}: {result:?}");
         let more: Vec<_> = found.iter().filter(|it| !expected.contains(it)).collect();
         assert!(more.is_empty(), "block {bad}: {more:?}");
@@ -128,14 +117,20 @@ fn a_device_that_goes_away_ends_a_check_at_any_read() {
     let Some(image) = recipe.image() else { return };
     let map = inode(&image, 12)[0x28..0x64].to_vec();
     let shared = with_inode(&image, 13, |it| it[0x28..0x64].copy_from_slice(&map));
-    let (result, expected, (_, reads)) = run(&shared, Bad::Nothing);
+    let device = |faults: &[Fault]| {
+        let inner = Arc::new(MemoryDevice::new(shared.bytes().to_vec()));
+        Arc::new(FaultDevice::new(inner, faults))
+    };
+    let counted = device(&[]);
+    let (result, expected) = run(Arc::clone(&counted) as _);
     result.unwrap();
     assert!(expected.iter().any(|it| it.problem.id == "shared-blocks"), "{expected:#?}");
-    for bad in 0..reads {
-        let (result, found, (_, n)) = run(&shared, Bad::After(bad));
+    let reads = counted.counts().reads;
+    for nth in 1..=reads {
+        let (result, found) = run(device(&[Fault::from(Op::Read, nth)]));
         // Paths are looked for after the rounds.
         let is_over = result.is_ok() && found == expected;
-        assert!(is_over || matches!(result, Err(Error::Device(_))), "{bad}, {n}: {result:?}");
-        assert!(found.iter().all(|it| expected.contains(it)), "{bad} of {reads}");
+        assert!(is_over || matches!(result, Err(Error::Device(_))), "{nth} of {reads}: {result:?}");
+        assert!(found.iter().all(|it| expected.contains(it)), "{nth} of {reads}");
     }
 }

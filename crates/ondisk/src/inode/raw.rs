@@ -112,4 +112,10 @@ impl RawInode {
     pub const fn file_acl(&self) -> u64 {
         (self.l_i_file_acl_high.get() as u64) << 32 | self.i_file_acl_lo.get() as u64
     }
+
+    /// Sets both halves of it, of which there are 48 bits (`ext4_file_acl_set`).
+    pub fn set_file_acl(&mut self, blk: u64) {
+        self.i_file_acl_lo.set((blk & 0xFFFF_FFFF) as u32);
+        self.l_i_file_acl_high.set((blk >> 32 & 0xFFFF) as u16);
+    }
 }
